@@ -1,0 +1,22 @@
+"""What all tests share: quiet TensorFlow, a fixed float type, and the folder of real images where there is one."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import pytest  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder with real images and ImageNet weights; the test is skipped where it is absent."""
+    folder = pathlib.Path(os.environ.get("LEUKEMIA_TF_SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip("needs the real images: set LEUKEMIA_TF_SHARED to the folder that holds data/ and weights/")
+    return folder
