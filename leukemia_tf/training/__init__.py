@@ -1,1 +1,18 @@
-"""training"""
+"""The two-phase trainer and its parts, which also work in a user's own ``model.fit``."""
+
+from leukemia_tf._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "BestCheckpoint": "callbacks",
+        "Phase": "phase",
+        "ProgressLine": "callbacks",
+        "ResumeState": "callbacks",
+        "StopOnNaN": "callbacks",
+        "TimeBudget": "callbacks",
+        "fit_phases": "trainer",
+        "resolve_jit_compile": "runtime",
+        "set_determinism": "runtime",
+    },
+)

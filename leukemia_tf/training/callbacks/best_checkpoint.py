@@ -1,0 +1,71 @@
+"""The best weights so far, in a file that is never half written and never gets worse."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from typing import Literal
+
+import h5py
+import keras
+
+from leukemia_tf.errors import InputError
+from leukemia_tf.files import atomic_path
+
+
+class BestCheckpoint(keras.callbacks.Callback):
+    """Save the weights whenever the monitored value is better than the one stored in the file.
+
+    `keras.callbacks.ModelCheckpoint` forgets its best value between two `fit` calls and writes in place; here the
+    value is an attribute of the HDF5 file itself, so a resumed run compares with what is really on disk, and the
+    file is replaced in one step.
+
+    Args:
+        path: a name that ends in ``.weights.h5``; `keras.Model.load_weights` reads it.
+        monitor: a key of the epoch's logs, such as ``"val_loss"``.
+        mode: ``"min"`` or ``"max"``.
+    """
+
+    def __init__(self, path, monitor: str = "val_loss", mode: Literal["min", "max"] = "min"):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        if not self.path.name.endswith(".weights.h5"):
+            raise InputError(f"`path` ends in '.weights.h5'. Received: {path}")
+        if mode not in ("min", "max"):
+            raise InputError(f"`mode` is 'min' or 'max'. Received: {mode!r}")
+        self.monitor = monitor
+        self.mode = mode
+        self.phase = 0  # stored with the weights; the trainer counts it up
+
+    def best(self) -> dict | None:
+        """What the file holds: ``{"value", "monitor", "phase", "epoch"}``, or None where there is no file."""
+        if not self.path.exists():
+            return None
+        with h5py.File(self.path, "r") as file:
+            return {
+                "value": float(file.attrs["best_value"]),
+                "monitor": str(file.attrs["best_monitor"]),
+                "phase": int(file.attrs["best_phase"]),
+                "epoch": int(file.attrs["best_epoch"]),
+            }
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.monitor not in (logs or {}):
+            raise InputError(
+                f"`monitor` is one of the metrics of training, {sorted(logs or {})}. Received: {self.monitor!r}"
+            )
+        value = float(logs[self.monitor])
+        best = self.best()
+        if math.isnan(value) or (best is not None and not self.is_better(value, best["value"])):
+            return
+        with atomic_path(self.path) as temporary:
+            self.model.save_weights(temporary, overwrite=True)
+            with h5py.File(temporary, "r+") as file:
+                file.attrs["best_value"] = value
+                file.attrs["best_monitor"] = self.monitor
+                file.attrs["best_phase"] = self.phase
+                file.attrs["best_epoch"] = epoch
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Whether `value` improves on `than`."""
+        return value < than if self.mode == "min" else value > than

@@ -1,0 +1,285 @@
+"""The phased trainer: freeze, compile, fit, and go on where a killed run stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+from typing import Callable, Literal, Sequence
+
+import keras
+import pandas as pd
+
+from leukemia_tf.errors import InputError, RunError
+from leukemia_tf.files import atomic_path
+from leukemia_tf.models import open_layers
+from leukemia_tf.training.callbacks.best_checkpoint import BestCheckpoint
+from leukemia_tf.training.callbacks.progress_line import ProgressLine
+from leukemia_tf.training.callbacks.resume_state import (
+    ResumeState,
+    live_weights,
+    load_state,
+    read_state,
+    weights_fingerprint,
+)
+from leukemia_tf.training.callbacks.stop_on_nan import StopOnNaN
+from leukemia_tf.training.callbacks.time_budget import TimeBudget
+from leukemia_tf.training.phase import Phase
+from leukemia_tf.training.runtime import reseed, resolve_jit_compile
+
+log = logging.getLogger(__name__)
+
+
+def fit_phases(
+    model: keras.Model,
+    train,
+    val,
+    phases: Sequence[Phase],
+    run_dir: str | os.PathLike,
+    *,
+    loss="auto",
+    metrics: Sequence | Literal["auto"] = "auto",
+    monitor: str = "val_loss",
+    mode: Literal["min", "max"] = "min",
+    class_weight: dict[int, float] | None = None,
+    steps_per_epoch: int | None = None,
+    seed: int = 0,
+    jit_compile: bool | Literal["auto"] = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    tensorboard: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train `model` phase by phase and leave it with the best weights seen.
+
+    Each phase opens its layers, compiles (unfreezing without compiling changes nothing) and fits. After each epoch
+    the best checkpoint, the state to resume from and the history are written to ``run_dir/checkpoints`` and
+    ``run_dir/history.csv``, each in one step. The same call with the same `run_dir` goes on after the last complete
+    epoch; on a CPU, with `set_determinism` and a `train` that is a function, it ends with the same weights, bit for
+    bit, as a call that was never interrupted.
+
+    Args:
+        model: takes what the data sets give. For a resumed call: built anew, with the same initial weights.
+        train: a `tf.data.Dataset` of ``(images, labels)`` for one epoch, or a function that takes the number of the
+            first epoch, counted through all phases from 0, and returns an endless one (then `steps_per_epoch` is
+            needed). Only the function can be resumed exactly.
+        val: a data set of one pass, or None (then `monitor` must not be a ``val_`` metric).
+        phases: see `Phase`. Phases with 0 epochs are left out.
+        run_dir: a folder, made if need be.
+        loss: a Keras loss; ``"auto"`` is binary cross-entropy for one output, categorical above (both on
+            probabilities).
+        metrics: Keras metrics; ``"auto"`` is accuracy and, as ``auc``, the area under the ROC curve.
+        monitor, mode: what "best" means, for the checkpoint, early stopping and the plateau.
+        class_weight: weight of each class in the loss, by index.
+        steps_per_epoch: batches an epoch, for an endless `train`.
+        seed: of dropout and stochastic depth, and recorded.
+        jit_compile: see `resolve_jit_compile`.
+        callbacks: further ones. A `TimeBudget` among them is respected; one with `get_state()` and
+            `set_state(state)` is recorded and restored.
+        tensorboard: also write event files to ``run_dir/tensorboard``.
+        progress: show a `ProgressLine`.
+
+    Returns:
+        The history, one row an epoch: phase, epoch (from 1, in its phase), loss, metrics, ``val_`` of each,
+        learning_rate. ``frame.attrs["complete"]`` is False if a `TimeBudget` ended the training early.
+
+    Raises:
+        RunError: if the loss becomes NaN, the folder cannot be written, or the state in it belongs to another model.
+        InputError: for arguments that don't fit.
+    """
+    phases = [phase for phase in phases if phase.epochs > 0]
+    if callable(train) and steps_per_epoch is None:
+        raise InputError("`steps_per_epoch` is needed with a function as `train`. Received: None")
+    run_dir = pathlib.Path(run_dir)
+    checkpoints = run_dir / "checkpoints"
+    state_path = checkpoints / "state.npz"
+    best = BestCheckpoint(checkpoints / "best.weights.h5", monitor, mode)
+    budget = next((callback for callback in callbacks if isinstance(callback, TimeBudget)), None)
+    jit = resolve_jit_compile(jit_compile)
+    log.info("jit_compile=%s (%s), precision %s", jit, jit_compile, keras.config.dtype_policy().name)
+
+    # ---- where were we? -------------------------------------------------------------------------------------------
+    fingerprint = weights_fingerprint(model)
+    state = read_state(state_path)
+    if state is None and best.path.exists():
+        # Killed between the very first checkpoint and the first state: the epoch is run again.
+        best.path.unlink()
+    if state is not None and state["fingerprint"] != fingerprint:
+        raise RunError(
+            f"`{run_dir}` holds a training that began with other weights. Use the same weights, seed and versions to "
+            "go on with it, or another `run_dir`."
+        )
+    history = list(state["history"]) if state else []
+    live: set[int] = set(state["live"]) if state else set()
+    if state:
+        log.info("Going on after epoch %d of phase %d in `%s`", state["epoch"] + 1, state["phase"] + 1, run_dir)
+
+    for number, phase in enumerate(phases):
+        # ---- open layers, compile -----------------------------------------------------------------------------------
+        resuming = state is not None and number == state["phase"]
+        if state is not None and (number < state["phase"] or (resuming and state["phase_done"])):
+            continue
+        if budget is not None and budget.stopped:
+            break
+        open_layers(model, phase.layers, freeze_batchnorm=phase.freeze_batchnorm)
+        live |= live_weights(model)
+        if number > 0 and not resuming:
+            if phase.from_best:
+                model.load_weights(best.path)
+            elif state is not None:
+                load_state(state_path, model, optimizer=False)
+        steps = steps_per_epoch if steps_per_epoch is not None else _cardinality(train)
+        model.compile(
+            optimizer=make_optimizer(phase, steps),
+            loss=_loss(model) if loss == "auto" else loss,
+            metrics=_metrics(model) if metrics == "auto" else list(metrics),
+            jit_compile=jit,
+        )
+        # ---- callbacks ------------------------------------------------------------------------------------------------
+        best.phase = number
+        listed = [StopOnNaN(), _Reseed(seed, number)]
+        if phase.patience:
+            listed.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=phase.patience))
+        if phase.plateau_patience:
+            listed.append(
+                keras.callbacks.ReduceLROnPlateau(
+                    monitor, mode=mode, patience=phase.plateau_patience, factor=phase.plateau_factor
+                )
+            )
+        if tensorboard:
+            listed.append(keras.callbacks.TensorBoard(run_dir / "tensorboard" / f"{number}-{phase.name}"))
+        listed += [*callbacks, _Unless(budget, best)]
+        saver = ResumeState(
+            state_path,
+            phase=number,
+            phase_name=phase.name,
+            epochs=phase.epochs,
+            history=history,
+            live=live,
+            fingerprint=fingerprint,
+            recorded=listed,
+            budget=budget,
+        )
+        listed += [saver, _HistoryFile(run_dir / "history.csv", saver)]
+        if progress:
+            after = sum(later.epochs for later in phases[number + 1 :])
+            listed.append(ProgressLine(phase.name, number=number + 1, phases=len(phases), epochs_after=after))
+        # ---- fit ------------------------------------------------------------------------------------------------------
+        first_epoch = saver.restore(model)["epoch"] + 1 if resuming else 0
+        before = sum(earlier.epochs for earlier in phases[:number])
+        model.fit(
+            train(before + first_epoch) if callable(train) else train,
+            validation_data=val,
+            epochs=phase.epochs,
+            initial_epoch=first_epoch,
+            steps_per_epoch=steps_per_epoch,
+            class_weight=class_weight,
+            callbacks=listed,
+            verbose=0,
+        )
+        history, live = saver.history, saver.live
+        state = read_state(state_path)
+
+    if best.path.exists():
+        model.load_weights(best.path)
+        chosen = best.best()
+        log.info(
+            "Best %s %.5g, phase %d, epoch %d", monitor, chosen["value"], chosen["phase"] + 1, chosen["epoch"] + 1
+        )
+    frame = pd.DataFrame(history)
+    frame.attrs["complete"] = bool(not phases or (state and state["phase_done"] and state["phase"] == len(phases) - 1))
+    return frame
+
+
+def make_optimizer(phase: Phase, steps_per_epoch: int | None) -> keras.optimizers.Optimizer:
+    """The optimizer of a phase, with its schedule.
+
+    Raises:
+        InputError: for an unknown optimizer or argument, or a schedule over an unknown number of steps.
+    """
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = phase.learning_rate
+    if phase.schedule == "cosine":
+        if not steps_per_epoch:
+            raise InputError(
+                f"`schedule` 'cosine' of phase `{phase.name}` needs `steps_per_epoch`. Received: {steps_per_epoch}"
+            )
+        warmup = round(phase.warmup_epochs * steps_per_epoch)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else phase.learning_rate,
+            max(1, phase.epochs * steps_per_epoch - warmup),
+            warmup_target=phase.learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    try:
+        constructor = type(keras.optimizers.get(phase.optimizer))
+        return constructor(learning_rate=rate, **phase.optimizer_config)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"`optimizer` of phase `{phase.name}` is the name of a Keras optimizer and `optimizer_config` holds its "
+            f"arguments. Received: {phase.optimizer!r}, {phase.optimizer_config} ({str(error).splitlines()[0]})"
+        ) from error
+
+
+class _Reseed(keras.callbacks.Callback):
+    """Give each epoch random states of its own, whatever ran before it."""
+
+    def __init__(self, seed: int, phase: int):
+        super().__init__()
+        self.numbers = (seed, phase)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        reseed(self.model, *self.numbers, epoch)
+
+
+class _Unless(keras.callbacks.Callback):
+    """Pass `on_epoch_end` on, unless the time budget cut the epoch short."""
+
+    def __init__(self, budget: TimeBudget | None, callback: keras.callbacks.Callback):
+        super().__init__()
+        self.budget = budget
+        self.callback = callback
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.callback.set_model(model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.budget is None or not self.budget.cut_epoch:
+            self.callback.on_epoch_end(epoch, logs)
+
+
+class _HistoryFile(keras.callbacks.Callback):
+    """Write the whole history after each epoch, so that a resumed run repeats no row."""
+
+    def __init__(self, path: pathlib.Path, saver: ResumeState):
+        super().__init__()
+        self.path = path
+        self.saver = saver
+
+    def on_epoch_end(self, epoch, logs=None):
+        write_history(self.path, pd.DataFrame(self.saver.history))
+
+
+def write_history(path: str | os.PathLike, history: pd.DataFrame) -> None:
+    """Write the history as CSV, in one step."""
+    with atomic_path(path) as temporary:
+        history.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _cardinality(train) -> int | None:
+    size = getattr(train, "cardinality", None)
+    if size is None:
+        return None
+    count = int(size())
+    return count if count > 0 else None
+
+
+def _loss(model: keras.Model):
+    if model.output_shape[-1] == 1:
+        return keras.losses.BinaryCrossentropy()
+    return keras.losses.CategoricalCrossentropy()
+
+
+def _metrics(model: keras.Model) -> list:
+    if model.output_shape[-1] == 1:
+        return [keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(name="auc")]
+    return [keras.metrics.CategoricalAccuracy(name="accuracy"), keras.metrics.AUC(name="auc", multi_label=True)]
