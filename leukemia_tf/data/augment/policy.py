@@ -1,0 +1,132 @@
+"""Augmentation policies by name: the built-in ones, how to print and save one, and how to register another."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from leukemia_tf.data.augment.step import Step
+from leukemia_tf.errors import InputError
+
+# Step name -> module and class. Imported on first use, because the keras-cv steps take seconds to import.
+_STEPS = {
+    "d4": ("d4", "D4"),
+    "warp": ("warp", "Warp"),
+    "color": ("color", "Color"),
+    "rand_augment": ("strong", "RandAugment"),
+    "grid_mask": ("strong", "GridMask"),
+    "mix_up": ("strong", "MixUp"),
+    "cut_mix": ("strong", "CutMix"),
+}
+
+_POLICIES: dict[str, list[dict]] = {
+    "none": [],
+    "d4": [{"step": "d4"}],
+    # Exact symmetries first, then what a microscope and a stain vary: a little geometry, a little colour.
+    "cells": [
+        {"step": "d4"},
+        {"step": "warp", "rotation": 15.0, "zoom": 0.1, "shear": 0.05, "translation": 0.05},
+        {"step": "color", "brightness": 0.06, "contrast": 0.15, "saturation": 0.15, "hue": 0.02},
+    ],
+    # RandomFlip("horizontal"), RandomRotation(.15), RandomZoom(.15), RandomContrast(.15): defined, and never applied,
+    # in the detection notebook of Automated-Leukemia-Diagnosis (yaniv-11). .15 of a full turn is 54 degrees.
+    "published_002": [
+        {"step": "warp", "flip_horizontal": True, "rotation": 54.0, "zoom": 0.15},
+        {"step": "color", "contrast": 0.15},
+    ],
+    "strong": [
+        {"step": "d4"},
+        {"step": "rand_augment", "count": 2, "magnitude": 0.3},
+        {"step": "grid_mask", "rate": 0.3},
+        {"step": "mix_up", "alpha": 0.2},
+    ],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """A named list of augmentation steps.
+
+    Called as ``policy(images, labels, seed)`` with images float32 ``[B, S, S, 3]``, RGB, 0 to 255, labels float32
+    ``[B, ...]`` and an int32 ``[2]`` seed; returns ``(images, labels)`` of the same shapes and range. The result
+    depends on the arguments alone. ``str(policy)`` is one line for a log.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def __call__(self, images, labels, seed):
+        for number, step in enumerate(self.steps):
+            images, labels = step(images, labels, tf.random.experimental.stateless_fold_in(seed, number))
+        return images, labels
+
+    def describe(self) -> dict:
+        """``{"name": ..., "steps": [{"step": ..., number: value}]}``, ready for JSON and for :func:`get_policy`."""
+        return {"name": self.name, "steps": [step.describe() for step in self.steps]}
+
+    def __str__(self) -> str:
+        return f"{self.name}: " + (" -> ".join(map(str, self.steps)) or "images unchanged")
+
+
+def get_policy(policy: str | Policy | dict | Sequence[dict | Step] = "cells", image_size: int | None = None) -> Policy:
+    """The policy of a name, a list of steps, or what :meth:`Policy.describe` gave.
+
+    Args:
+        policy: a name from :func:`list_policies`; a list of dicts such as ``{"step": "warp", "rotation": 10.0}`` (steps:
+            d4, warp, color, rand_augment, grid_mask, mix_up, cut_mix) or of :class:`Step` objects; a dict with
+            ``name`` and ``steps``; or a :class:`Policy`, which comes back unchanged.
+        image_size: side of the images. None of the steps needs it; their numbers are relative to the side.
+
+    Raises:
+        InputError: the name, a step or one of its numbers is not known or out of range.
+    """
+    if isinstance(policy, Policy):
+        return policy
+    if isinstance(policy, str):
+        if policy not in _POLICIES:
+            raise InputError(f"`policy` must be one of {', '.join(list_policies())}, got {policy!r}")
+        return Policy(policy, _build_steps(_POLICIES[policy]))
+    if isinstance(policy, dict) and set(policy) == {"name", "steps"}:
+        return Policy(str(policy["name"]), _build_steps(policy["steps"]))
+    if isinstance(policy, (list, tuple)):
+        return Policy("custom", _build_steps(policy))
+    raise InputError(
+        "`policy` must be a name, a list of steps, a dict with `name` and `steps`, or a Policy, "
+        f"got {type(policy).__name__}: {policy!r}"
+    )
+
+
+def list_policies() -> list[str]:
+    """Names that :func:`get_policy` knows, sorted."""
+    return sorted(_POLICIES)
+
+
+def register_policy(name: str, steps: Sequence[dict]) -> None:
+    """Add a policy under a new name, as a list of step dicts (see :func:`get_policy`).
+
+    Raises:
+        InputError: the name is taken, or a step is wrong.
+    """
+    if name in _POLICIES:
+        raise InputError(f"`name` must not be the name of a policy that exists ({', '.join(_POLICIES)}), got {name!r}")
+    _build_steps(steps)
+    _POLICIES[name] = [dict(step) for step in steps]
+
+
+def _build_steps(steps: Sequence[dict | Step]) -> tuple[Step, ...]:
+    return tuple(step if isinstance(step, Step) else _build_step(step) for step in steps)
+
+
+def _build_step(numbers: dict) -> Step:
+    if not isinstance(numbers, dict) or numbers.get("step") not in _STEPS:
+        raise InputError(f"a step must be a dict with `step`: one of {', '.join(_STEPS)}, got {numbers!r}")
+    module, name = _STEPS[numbers["step"]]
+    step = getattr(importlib.import_module(f"leukemia_tf.data.augment.{module}"), name)
+    given = {key: value for key, value in numbers.items() if key != "step"}
+    known = [field.name for field in dataclasses.fields(step)]
+    if unknown := sorted(set(given) - set(known)):
+        raise InputError(f"step `{numbers['step']}` takes {', '.join(known) or 'no numbers'}, got {', '.join(unknown)}")
+    return step(**given)

@@ -1,0 +1,113 @@
+"""Flips, rotation, zoom, shear and translation as one affine warp: the image is resampled once, whatever the list."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+from leukemia_tf.data.augment.step import Step
+from leukemia_tf.errors import InputError
+
+FILLS = ("reflect", "nearest", "wrap", "constant")
+
+
+def warp_images(images: tf.Tensor, matrices: tf.Tensor, fill: str = "reflect") -> tf.Tensor:
+    """Resample each image under its own affine map, bilinearly.
+
+    Args:
+        images: float32 ``[B, S, S, C]``.
+        matrices: float32 ``[B, 2, 3]``; ``matrix @ (x, y, 1)`` is the point of the input that is shown at column ``x``
+            and row ``y`` of the output (pixel centres are whole numbers). The convention of ``cv2.warpAffine`` with
+            ``cv2.WARP_INVERSE_MAP``.
+        fill: what lies outside the image: "reflect" (``d c b a | a b c d | d c b a``), "nearest", "wrap" or
+            "constant" (black).
+    """
+    rows = tf.reshape(matrices, [-1, 6])
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.concat([rows, tf.zeros_like(rows[:, :2])], axis=1),
+        output_shape=images.shape[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode=fill.upper(),
+    )
+
+
+def affine_matrices(size, flip_x, flip_y, angle, zoom, shear_x, shear_y, shift_x, shift_y) -> tf.Tensor:
+    """The matrices for :func:`warp_images` of: flip, then rotate, then zoom, then shear, then translate.
+
+    Args (float32 ``[B]`` each, but for the first):
+        size: side of the images in pixels.
+        flip_x, flip_y: -1 to mirror left-right or top-bottom, else 1.
+        angle: radians.
+        zoom: 1 leaves the size, 1.1 shows a tenth more of the scene on each axis (zooms out), 0.9 a tenth less.
+        shear_x, shear_y: pixels moved along one axis for each pixel on the other.
+        shift_x, shift_y: translation in pixels, to the right and down.
+    """
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    # The map runs from the output back to the input, so the first step stands leftmost: flip @ rotation @ zoom @ shear.
+    a, b = zoom * (cos - sin * shear_y), zoom * (cos * shear_x - sin)
+    c, d = zoom * (sin + cos * shear_y), zoom * (sin * shear_x + cos)
+    a, b, c, d = flip_x * a, flip_x * b, flip_y * c, flip_y * d
+    centre = (size - 1) / 2
+    x, y = centre + shift_x, centre + shift_y
+    rows = [a, b, centre - a * x - b * y, c, d, centre - c * x - d * y]
+    return tf.reshape(tf.stack(rows, axis=1), [-1, 2, 3])
+
+
+@dataclasses.dataclass(frozen=True)
+class Warp(Step):
+    """One random affine warp for each image, composed of up to six geometric changes.
+
+    Args:
+        flip_horizontal, flip_vertical: mirror with probability one half.
+        rotation: largest rotation either way, in degrees, 0 to 180.
+        zoom: largest zoom out or in, as a fraction of the side; one factor for both axes. 0 to 0.9.
+        shear: largest shear of each axis, in pixels for each pixel, 0 to 0.5.
+        translation: largest shift of each axis, as a fraction of the side, 0 to 1.
+        fill: what is shown from outside the image, see :func:`warp_images`.
+
+    Every number is drawn uniformly from its range.
+    """
+
+    name = "warp"
+
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shear: float = 0.0
+    translation: float = 0.0
+    fill: str = "reflect"
+
+    def __post_init__(self):
+        self._check_flag("flip_horizontal")
+        self._check_flag("flip_vertical")
+        self._check_range("rotation", 0, 180)
+        self._check_range("zoom", 0, 0.9)
+        self._check_range("shear", 0, 0.5)
+        self._check_range("translation", 0, 1)
+        if self.fill not in FILLS:
+            raise InputError(f"`fill` of step `warp` must be one of {', '.join(FILLS)}, got {self.fill!r}")
+
+    def draw(self, count, size: int, seed) -> tf.Tensor:
+        """``count`` random matrices ``[count, 2, 3]`` for images of ``size`` pixels."""
+        u = tf.unstack(tf.random.stateless_uniform([8, count], seed, -1.0, 1.0))
+        one = tf.ones_like(u[0])
+        return affine_matrices(
+            size,
+            flip_x=tf.where(u[0] < 0, -one, one) if self.flip_horizontal else one,
+            flip_y=tf.where(u[1] < 0, -one, one) if self.flip_vertical else one,
+            angle=u[2] * math.radians(self.rotation),
+            zoom=1.0 + u[3] * self.zoom,
+            shear_x=u[4] * self.shear,
+            shear_y=u[5] * self.shear,
+            shift_x=u[6] * self.translation * size,
+            shift_y=u[7] * self.translation * size,
+        )
+
+    def __call__(self, images, labels, seed):
+        matrices = self.draw(tf.shape(images)[0], images.shape[1], seed)
+        return tf.ensure_shape(warp_images(images, matrices, self.fill), images.shape), labels
