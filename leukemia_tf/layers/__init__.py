@@ -1,1 +1,19 @@
-"""layers"""
+"""Custom Keras layers, one public class a file, written with ``keras.ops`` and registered as ``leukemia_tf``."""
+
+import importlib
+import pkgutil
+
+from leukemia_tf._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "CaffePreprocessing": "caffe_preprocessing",
+    },
+)
+
+
+def register_layers() -> None:
+    """Import every layer file, so that Keras knows the classes by name when it loads a saved model."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
