@@ -46,11 +46,11 @@ def draw_cell(subject: Subject, rng: np.random.Generator) -> Cell:
     z = {cue: subject.cues[cue] + float(spread * rng.standard_normal()) for cue in CUES}
     return Cell(
         cues=z,
-        diameter=float(np.clip(11.3 + 1.05 * z["diameter"], 8.0, 15.0)),
+        diameter=float(np.clip(11.3 + 1.25 * z["diameter"], 8.0, 15.0)),
         nuclear_ratio=float(np.clip(0.74 + 0.075 * z["nuclear_ratio"], 0.50, 0.94)),
-        chromatin_scale=float(0.42 * np.exp(-0.26 * z["chromatin_fineness"])),
-        chromatin_contrast=float(0.30 * np.exp(-0.32 * z["chromatin_openness"])),
-        chromatin_density=float(0.86 * np.exp(-0.11 * z["chromatin_pallor"])),
+        chromatin_scale=float(0.36 * np.exp(-0.26 * z["chromatin_fineness"])),
+        chromatin_contrast=float(0.235 * np.exp(-0.30 * z["chromatin_openness"])),
+        chromatin_density=float(0.86 * np.exp(-0.17 * z["chromatin_pallor"])),
         irregularity=float(np.clip(0.030 * np.exp(0.45 * z["irregularity"]), 0, 0.10)),
         notch=float(np.clip(0.13 + 0.13 * z["notch"], 0, 0.50)),
         nucleoli=int(min(3, rng.poisson(0.8 * np.exp(0.75 * z["nucleoli"])))),

@@ -65,7 +65,7 @@ def _white_cell(cell: Cell, fine: int, scale: float, centre: np.ndarray, rng: np
     offset = rng.uniform(0.2, 0.9) * room * np.array([np.cos(angle), np.sin(angle)])
 
     outline = radius * _contour(rng, amplitude=0.022, notch=0.0)
-    outline *= 1 + 0.012 * _wave(rng, 9, 16)
+    outline *= 1 + 0.009 * _wave(rng, 9, 16)
     inner = nuclear_radius * _contour(rng, amplitude=cell.irregularity, notch=cell.notch)
     inner *= np.sqrt(nuclear_radius**2 / np.mean(inner**2))  # notches keep the area that the ratio asks for
     to_edge, _ = _inside(outline, centre, fine)
@@ -78,9 +78,10 @@ def _white_cell(cell: Cell, fine: int, scale: float, centre: np.ndarray, rng: np
     # Chromatin: band-passed noise; coarse clumps get steeper flanks, so that they read as blocks.
     grain = cell.chromatin_scale * scale
     chromatin = _smooth_noise(fine, grain, rng) - 0.45 * _smooth_noise(fine, 2.2 * grain, rng)
-    chromatin = np.tanh((0.6 + 2.2 * cell.chromatin_contrast) * chromatin)
+    chromatin = 1.1 * np.tanh((0.6 + 1.2 * cell.chromatin_contrast) * chromatin)
+    fine_grain = _smooth_noise(fine, 0.16 * scale, rng)
     fold = _smooth_noise(fine, 1.6 * scale, rng)
-    texture = 1 + cell.chromatin_contrast * (1.15 * chromatin + 0.25 * fold)
+    texture = 1 + cell.chromatin_contrast * (1.15 * chromatin + 0.25 * fold) + 0.05 * fine_grain
     rim = np.exp(-((to_membrane / (0.30 * scale)) ** 2))
     texture += 0.22 * rim
     density = cell.chromatin_density * texture
@@ -94,7 +95,7 @@ def _white_cell(cell: Cell, fine: int, scale: float, centre: np.ndarray, rng: np
         distance = np.hypot((grid_x - x) * stretch, (grid_y - y) / stretch)
         spot = _step(size - distance, 0.16 * scale)
         ring = np.exp(-(((distance - 1.15 * size) / (0.28 * scale)) ** 2))
-        visible = rng.uniform(0.35, 0.75)
+        visible = rng.uniform(0.45, 0.85)
         density *= 1 - visible * 0.55 * spot
         density += 0.10 * ring
         pale += 0.30 * visible * spot

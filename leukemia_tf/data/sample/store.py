@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
+from leukemia_tf.data.cache import cache_dir as default_cache
 from leukemia_tf.data.sample.cell import draw_cell
 from leukemia_tf.data.sample.field import draw_image
 from leukemia_tf.data.sample.subject import draw_subject, generator
@@ -33,8 +34,8 @@ A program (leukemia_tf.data.sample, version {version}, seed {seed}) drew these {
 cells and were traced from none. They are for trying out software; no figure measured on them says anything about
 leukemia in people.
 
-HEM/ holds {healthy} imaginary healthy subjects, ALL/ {ill} with imaginary acute lymphoblastic leukemia. The names follow
-C-NMC 2019: UID_<subject>_<field>_<cell>_<all or hem>.bmp, where the subjects with an H are healthy.
+HEM/ holds {healthy} imaginary healthy subjects, ALL/ {ill} with imaginary acute lymphoblastic leukemia. The names
+follow C-NMC 2019: UID_<subject>_<field>_<cell>_<all or hem>.bmp, where the subjects with an H are healthy.
 """
 
 
@@ -67,11 +68,7 @@ def render_sample(
     """
     _check(seed=(seed, 0, 2**63), subjects=(subjects, 2, 10_000))
     _check(images_per_subject=(images_per_subject, 1, 10_000), size=(size, 32, 1024))
-    if cache_dir is None:
-        from leukemia_tf.data.cache import cache_dir as default_cache
-
-        cache_dir = default_cache()
-    root = pathlib.Path(cache_dir)
+    root = default_cache() if cache_dir is None else pathlib.Path(cache_dir)
     folder = root / f"sample-v{VERSION}-seed{seed}-{subjects}x{images_per_subject}-{size}px"
     plan = plan_sample(subjects, images_per_subject)
     if _is_complete(folder, plan, size):

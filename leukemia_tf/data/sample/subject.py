@@ -13,10 +13,10 @@ import numpy as np
 # class. No single one decides: the best of them alone is right three times in four.
 CUES = {
     "nuclear_ratio": 1.3,
-    "diameter": 0.9,
+    "diameter": 0.2,
     "chromatin_fineness": 1.5,
     "chromatin_openness": 1.5,
-    "chromatin_pallor": 1.1,
+    "chromatin_pallor": 1.2,
     "irregularity": 1.3,
     "notch": 1.2,
     "nucleoli": 1.5,
@@ -87,17 +87,17 @@ def draw_subject(seed: int, label: str, number: int) -> Subject:
     }
 
     def dye(red: float, green: float, blue: float) -> tuple[float, ...]:
-        return tuple(float(v) for v in np.array([red, green, blue]) * np.exp(rng.normal(0, 0.10, 3)))
+        return tuple(float(v) for v in np.array([red, green, blue]) * np.exp(rng.normal(0, [0.08, 0.06, 0.12])))
 
-    warmth, brightness = rng.normal(0, 1), rng.uniform(0.86, 0.99)
-    light = brightness * np.array([1.0, 0.935 - 0.012 * warmth, 0.89 - 0.075 * warmth])
+    warmth, brightness = np.clip(rng.normal(0, 0.8), -1.4, 1.4), rng.uniform(0.86, 0.99)
+    light = brightness * np.array([1.0, 0.935 - 0.012 * warmth, 0.89 - 0.065 * warmth])
     light *= np.exp(rng.normal(0, 0.02, 3))
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.09)
     return Subject(
         name=str(number) if positive else f"H{number}",
         label=label,
         cues=cues,
-        nuclear=dye(0.58, 0.86, 0.24),
+        nuclear=dye(0.56, 0.86, 0.22),
         basophil=dye(0.80, 0.58, 0.14),
         eosin=dye(0.26, 0.52, 0.36),
         light=tuple(float(v) for v in np.clip(light, 0.55, 0.995)),
@@ -105,10 +105,10 @@ def draw_subject(seed: int, label: str, number: int) -> Subject:
         vignette=float(rng.uniform(0, 0.10)),
         gamma=float(np.exp(rng.normal(0, 0.10))),
         stain=float(np.exp(rng.normal(0, 0.13))),
-        pixels_per_um=float(5.2 * np.exp(rng.normal(0, 0.06))),
+        pixels_per_um=float(5.2 * np.exp(rng.normal(0, 0.10))),
         focus=float(rng.uniform(0.06, 0.17)),
         noise=float(rng.uniform(1.0, 3.5)),
-        red_cells=float(rng.uniform(7, 15)),
+        red_cells=float(rng.uniform(4, 17)),
         pallor=float(rng.uniform(0.25, 0.85)),
         red_diameter=float(rng.normal(7.3, 0.3)),
         plasma=float(rng.uniform(0.0, 0.08)),
