@@ -98,7 +98,7 @@ def read_header(data: bytes, path: str = "") -> Header:
             kind = "JPEG" if image.format == "MPO" else image.format
             header = Header(kind, image.width, image.height, image.mode, _bits(image, data), _frames(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BrokenImage(path, _too_large(str(error))) from error
+        raise BrokenImage(path, _too_large(one_line(error))) from error
     except Image.UnidentifiedImageError as error:
         raise BrokenImage(path, f"not a JPEG, PNG, BMP or TIFF image; it starts with {data[:8]!r}") from error
     except Exception as error:  # Pillow's format readers raise what they meet: struct.error, SyntaxError, KeyError...
@@ -119,7 +119,7 @@ def one_line(error: BaseException, limit: int = 160) -> str:
 
 
 def _too_large(received: str) -> str:
-    return f"at most {MAX_PIXELS // 1_000_000} megapixels are accepted, it was not decoded; received {one_line(received)}"
+    return f"at most {MAX_PIXELS // 1_000_000} megapixels are accepted (it was not decoded); received {received}"
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
