@@ -36,9 +36,9 @@ def plot_confusion(metrics: dict[str, Any]) -> Figure:
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
     names = [_plain(name, 24) for name in metrics["classes"]]
-    cells = [[f"{int(n):,}\n{100 * s:.1f} %" for n, s in zip(*pair)] for pair in zip(matrix, shares)]
-    side = max(4.2, 0.78 * len(names) + 2.2)
-    figure, axes = _figure(side + 0.4, side - 0.2)
+    cells = [[f"{int(n):,}\n{100 * s:.1f} %" if n else "0" for n, s in zip(*pair)] for pair in zip(matrix, shares)]
+    side = max(4.2, 0.62 * len(names) + 1.6)
+    figure, axes = _figure(side + 0.8, side)
     seaborn.heatmap(
         shares,
         ax=axes,
@@ -186,7 +186,7 @@ def plot_subjects(predictions: pd.DataFrame, classes: Sequence[str]) -> Figure |
     which = f"the {_MAX_SUBJECTS} lowest of {len(rows):,} subjects" if len(rows) > _MAX_SUBJECTS else "each subject"
     axes.set_title(f"Accuracy of {which}")
     # Below the axes: a legend within them would hide subjects.
-    below = (0.4, -0.9 / figure.get_figheight())
+    below = (0.4, -0.55 / figure.get_figheight())
     legend = axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=below)
     for handle in legend.legend_handles:
         if hasattr(handle, "set_sizes"):
@@ -285,6 +285,11 @@ def save_plots(
     return paths
 
 
+def three_digits(value: float) -> str:
+    """``value`` in [0, 1] with three digits, without claiming 1.000 for what is not perfect."""
+    return "> 0.999" if 0.9995 <= value < 1 else f"{value:.3f}"
+
+
 def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
@@ -310,8 +315,8 @@ def _curves(predictions: pd.DataFrame, metrics: dict[str, Any], key: str):
 
 
 def _interval(entry: dict[str, Any]) -> str:
-    text = f"{entry['value']:.3f}"
-    return text if entry["low"] is None else f"{text} ({entry['low']:.3f} to {entry['high']:.3f})"
+    text = three_digits(entry["value"])
+    return text if entry["low"] is None else f"{text} ({three_digits(entry['low'])} to {three_digits(entry['high'])})"
 
 
 def _positive(metrics: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Iterable, Sequence
 
 import pandas as pd
 
+from leukemia_tf.evaluation.plots import three_digits
+
 _TITLES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -27,8 +29,7 @@ _AREAS = ("auc", "average_precision")
 _HEADLINE = ("accuracy", "balanced_accuracy", "auc", "f1_weighted", "sensitivity", "specificity")
 _LEVELS = {
     "subject": "By subject: no subject has images in two splits.",
-    "image": "By image. Images of one subject may lie on both sides, which makes results look better than they would "
-    "be on new subjects.",
+    "image": "By image, byte-identical images together.",
     "official": "The official split of the data set.",
 }
 _MAX_SKIPPED = 50
@@ -58,7 +59,7 @@ def synthetic_badge(manifest: dict[str, Any]) -> str:
     if not manifest.get("synthetic"):
         return ""
     return (
-        '<div class="synthetic" role="alert"><strong>SYNTHETIC DATA</strong>'
+        '<div class="synthetic" role="note"><strong>SYNTHETIC DATA</strong>'
         "These images were drawn by a program. The figures say that the software runs, nothing about blood.</div>"
     )
 
@@ -79,8 +80,10 @@ def headline(metrics: dict[str, Any]) -> str:
     left_out = max(metrics[name]["left_out"] for name in _HEADLINE if metrics[name]["value"] is not None)
     if how["resamples"] and metrics["accuracy"]["low"] is not None:
         text = (
-            f"Intervals: {level} percentile bootstrap, {how['resamples']:,} resamples of {how['n_units']:,} "
-            f"{how['unit']}s (seed {how['seed']}); {_sample(metrics)}."
+            f"Intervals: {level} percentile bootstrap, {how['resamples']:,} resamples of "
+            f"{how['n_units']:,} {how['unit']}s"
+            + (f" with {metrics['n_images']:,} test images" if how["unit"] == "subject" else "")
+            + f", seed {how['seed']}."
         )
         if left_out:
             text += f" Up to {left_out:,} resamples held no image of some class and were left out where that matters."
@@ -108,9 +111,9 @@ def per_class(metrics: dict[str, Any]) -> str:
     for row in metrics["per_class"]:
         subjects = "unknown" if row["subjects"] is None else f"{row['subjects']:,}"
         numbers = [f"{row['images']:,}", subjects, f"{row['predicted']:,}"]
-        rows.append([row["class"], *numbers, *(_value(key, row[key]) for key in keys)])
+        rows.append([row["class"], *numbers, *(_value(key, row[key], lines=True) for key in keys)])
     level = f"{100 * metrics['bootstrap']['confidence']:g} %"
-    return _table(head, rows, f"Test images by true class; {level} intervals in brackets.", range(1, len(head)))
+    return _table(head, rows, f"Test images by true class; {level} intervals below the values.", range(1, len(head)))
 
 
 def plots(images: dict[str, str], metrics: dict[str, Any]) -> str:
@@ -120,16 +123,15 @@ def plots(images: dict[str, str], metrics: dict[str, Any]) -> str:
         for name, row in zip(metrics["classes"], metrics["confusion_matrix"])
     )
     known = {
-        "confusion": (f"Confusion matrix. {matrix}.", ""),
+        "confusion": (f"Confusion matrix. {matrix}.", "wide mid grow" if len(metrics["classes"]) > 4 else "wide small"),
         "roc": (f"ROC curve; area under the curve {_plain_value('auc', metrics)}.", ""),
         "precision_recall": (f"Precision-recall; average precision {_plain_value('average_precision', metrics)}.", ""),
         "learning_curves": ("Learning curves of training and validation; dashed lines stand between phases.", "wide"),
-        "subjects": ("Accuracy of each subject, larger dots for more images.", "wide tall"),
+        "subjects": ("Accuracy of each subject, larger dots for more images.", "wide mid"),
     }
     out = []
     for name, (description, kind) in known.items():
         if name in images:
-            kind = kind or ("wide tall" if name == "confusion" and len(metrics["classes"]) > 5 else "")
             out.append(f'<figure class="{kind}"><img src="{images[name]}" alt="{escape(description)}"></figure>')
     return f'<div class="plots">{"".join(out)}</div>'
 
@@ -162,7 +164,10 @@ def data(manifest: dict[str, Any], table: dict[str, Any], skipped: Sequence[dict
         facts.append(("Split hash (SHA-256)", table["split_hash"]))
     out = _facts(facts) + _split_table(table)
     if level == "image":
-        out += f'<p class="warning">The split is {escape(_LEVELS["image"][0].lower() + _LEVELS["image"][1:])}</p>'
+        out += (
+            '<p class="warning">The split is by image: images of one subject may lie on both sides, which makes '
+            "results look better than they would be on new subjects.</p>"
+        )
     faults = manifest.get("known_faults") or ()
     if faults:
         out += '<h3>Known faults of the data</h3><ul class="plain">'
@@ -184,7 +189,7 @@ def model(recipe: dict[str, Any]) -> str:
     facts = [(key, value) for key, value in _flatten(recipe) if not (tabular and key == "phases")]
     out = _facts([(key, _short(value)) for key, value in facts])
     if tabular:
-        keys = list(dict.fromkeys(key for phase in phases for key in phase if any(p.get(key) is not None for p in phases)))
+        keys = list(dict.fromkeys(key for phase in phases for key, value in phase.items() if value is not None))
         rows = [[_short(phase.get(key, "")) for key in keys] for phase in phases]
         out += _table([key.replace("_", " ").capitalize() for key in keys], rows, "Training phases, in order.", ())
     text = json.dumps(recipe, indent=2, ensure_ascii=False, default=str)
@@ -235,15 +240,21 @@ def _title(name: str, metrics: dict[str, Any]) -> str:
 
 
 def _number(name: str, value: float) -> str:
-    return f"{value:.3f}" if name in _AREAS else f"{100 * value:.1f} %"
+    if name in _AREAS:
+        return three_digits(value)
+    return "> 99.9 %" if 0.9995 <= value < 1 else f"{100 * value:.1f} %"
 
 
-def _value(name: str, entry: dict[str, Any]) -> str:
+def _value(name: str, entry: dict[str, Any], lines: bool = False) -> str:
     if entry["value"] is None:
-        return f"n/a ({entry['reason']})"
+        return "n/a" if lines else f"n/a ({entry['reason']})"
+    value = _number(name, entry["value"])
     if entry["low"] is None:
-        return _number(name, entry["value"])
-    return f"{_number(name, entry['value'])} ({_number(name, entry['low'])} to {_number(name, entry['high'])})"
+        return value
+    low, high = _number(name, entry["low"]), _number(name, entry["high"])
+    if lines:
+        return f"{value}\n{low.removesuffix(' %')} to {high}"
+    return f"{value} ({low} to {high})"
 
 
 def _plain_value(name: str, metrics: dict[str, Any]) -> str:
@@ -271,8 +282,8 @@ def _split_table(table: dict[str, Any]) -> str:
     ]
     rows.append(["All", *(cell(split["n_images"], split["n_subjects"]) for split in splits.values())])
     head = ["Class", *({"val": "validation", "": "no split"}.get(name, name).capitalize() for name in splits)]
-    known = table.get("n_subjects") is not None
-    caption = "Images of each class and split" + (", in brackets the subjects." if known else "; subjects are not known.")
+    subjects = "subjects are not known" if table.get("n_subjects") is None else "in brackets the subjects"
+    caption = f"Images of each class and split; {subjects}."
     return _table(head, rows, caption, total=True)
 
 
