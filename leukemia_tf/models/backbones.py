@@ -121,6 +121,7 @@ class Backbone:
         return model
 
 
+# fmt: off
 BACKBONES: dict[str, Backbone] = {
     backbone.name: backbone
     for backbone in (
@@ -175,7 +176,8 @@ BACKBONES: dict[str, Backbone] = {
             ("block_2_add", "block_5_add", "block_12_add", "out_relu"), "out_relu",
         ),
     )
-}  # fmt: skip
+}
+# fmt: on
 
 
 def get_backbone(name: str) -> Backbone:

@@ -56,7 +56,7 @@ def load_weights(model: keras.Model, backbone: "Backbone", weights: str | os.Pat
     if weights == "imagenet":
         donor = _download(backbone)
         model.set_weights(donor.get_weights())
-        missing_std = any(isinstance(layer, keras.layers.Rescaling) for layer in donor.layers[3:4])
+        missing_std = sum(isinstance(layer, keras.layers.Rescaling) for layer in donor.layers) > 1
     elif weights is not None:
         path = pathlib.Path(weights)
         if path.is_dir():

@@ -1,0 +1,98 @@
+"""One check all round for anything that builds a model: shapes, gradients, saving, mixed precision."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from leukemia_tf.models.freeze import backbones_of, open_layers
+from leukemia_tf.models.loading import load_model
+
+
+def random_images(batch: int, size: int, seed: int = 0) -> np.ndarray:
+    """What the pipeline gives: RGB float32 in [0, 255]."""
+    return np.random.default_rng(seed).uniform(0, 255, (batch, size, size, 3)).astype("float32")
+
+
+def check_builder(build: Callable[[], keras.Model], *, image_size: int, num_classes: int, tmp_path) -> keras.Model:
+    """Check a builder and return the model that it built.
+
+    Args:
+        build: makes a tiny model with random weights, the same numbers of classes and pixels each time.
+        image_size, num_classes: what ``build`` was told.
+        tmp_path: a folder for the saved model.
+    """
+    keras.utils.set_random_seed(0)
+    model = build()
+    units = 1 if num_classes == 2 else num_classes
+    images = random_images(3, image_size)
+
+    # Shapes: on paper, and with two batch sizes; probabilities of several classes add up to one.
+    assert model.output_shape == (None, units)
+    for batch in (1, 3):
+        probabilities = model(images[:batch], training=False).numpy()
+        assert probabilities.shape == (batch, units) and probabilities.dtype == np.float32
+        assert np.isfinite(probabilities).all() and (probabilities >= 0).all() and (probabilities <= 1).all()
+        if units > 1:
+            np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+
+    check_gradients(model, images, units)
+    check_saving(model, images, tmp_path)
+    check_mixed_precision(build, images)
+    return model
+
+
+def check_gradients(model: keras.Model, images: np.ndarray, units: int) -> None:
+    """Every weight that trains in the head gets a gradient that is finite and not zero throughout."""
+    open_layers(model, "head" if backbones_of(model) else "all")
+    labels = np.eye(max(units, 2))[np.arange(len(images)) % max(units, 2)][:, -units:]
+    with tf.GradientTape() as tape:
+        error = tf.reduce_mean((model(images, training=True) - labels) ** 2)
+    gradients = tape.gradient(error, [variable.value for variable in model.trainable_variables])
+    for variable, gradient in zip(model.trainable_variables, gradients):
+        assert gradient is not None, f"no gradient reaches {variable.path}"
+        values = tf.convert_to_tensor(gradient).numpy()
+        assert np.isfinite(values).all() and np.abs(values).max() > 0, f"no useful gradient in {variable.path}"
+
+
+def check_saving(model: keras.Model, images: np.ndarray, tmp_path) -> None:
+    """A ``.keras`` file gives the same outputs, and its configuration is plain numbers without Lambda layers."""
+    text = model.to_json()
+    for word in ("__tensor__", "__numpy__", "Lambda"):
+        assert word not in text
+    assert all(math.isfinite(number) for number in _numbers(json.loads(text)))
+    path = tmp_path / "model.keras"
+    model.save(path)
+    again = load_model(path)
+    assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
+    expected = model.predict_on_batch(images)
+    np.testing.assert_allclose(again.predict_on_batch(images), expected, rtol=1e-5, atol=1e-6)
+
+
+def check_mixed_precision(build: Callable[[], keras.Model], images: np.ndarray) -> None:
+    """Under mixed_float16 the weights and the output are float32 and the numbers are finite."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        model = build()
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    assert any(layer.compute_dtype == "float16" for layer in model.layers)
+    assert model.output.dtype == "float32" and {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    output = model(images, training=False).numpy()
+    assert output.dtype == np.float32 and np.isfinite(output).all()
+
+
+def _numbers(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, (int, float)):
+        yield value

@@ -1,0 +1,84 @@
+import ast
+import pathlib
+
+import pytest
+
+import leukemia_tf
+from leukemia_tf.errors import InputError
+from leukemia_tf.models import build_model, describe_model, list_models, register_model, registry
+from harness import check_builder
+
+# Options that make each registered model small enough for a test. A new model needs a line here.
+TINY = {
+    "ensemble": {"image_size": 32, "weights": None, "backbones": ("mobilenetv2", "mobilenetv2")},
+}
+
+
+@pytest.fixture
+def scratch(monkeypatch):
+    """A registry that forgets what the test puts in."""
+    list_models()
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize("name", list_models())
+def test_every_model(name, num_classes, tmp_path):
+    options = TINY[name]
+    check_builder(
+        lambda: build_model(name, num_classes=num_classes, **options),
+        image_size=options["image_size"],
+        num_classes=num_classes,
+        tmp_path=tmp_path,
+    )
+
+
+def test_lists_by_pattern():
+    assert "ensemble" in list_models() and list_models() == sorted(list_models())
+    assert list_models("ens*") == ["ensemble"] and list_models("nothing*") == []
+
+
+def test_description():
+    entry = describe_model("ensemble")
+    assert entry["system"] == "002-A" and entry["parameters"] == 99_181_968
+    assert entry["options"]["image_size"] == 224 and entry["options"]["num_classes"] == 2
+    assert "93.50" in entry["published"] and entry["summary"].startswith("Several backbones")
+
+
+def test_unknown_name_suggests():
+    with pytest.raises(InputError, match=r"did you mean ensemble\?.*Received: 'ensembel'"):
+        build_model("ensembel")
+
+
+def test_unknown_options_are_all_named():
+    with pytest.raises(InputError) as caught:
+        build_model("ensemble", imagesize=32, num_clases=3)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2 and "did you mean image_size" in lines[0] and "did you mean num_classes" in lines[1]
+
+
+def test_register_and_build(scratch):
+    @register_model("toy", system="x", reference="y", parameters=3, published="z")
+    def toy(width=1):
+        """A toy."""
+        return width
+
+    assert "toy" in list_models() and build_model("toy", width=5) == 5
+    assert describe_model("toy")["options"] == {"width": 1} and describe_model("toy")["summary"] == "A toy."
+    with pytest.raises(ValueError, match="must be new"):
+        register_model("toy")(lambda: None)
+
+
+def test_package_offers_the_registry():
+    assert leukemia_tf.list_models() == list_models()
+
+
+@pytest.mark.parametrize("room", ["models", "layers", "losses"])
+def test_rooms_are_free_of_tensorflow(room):
+    """Models, layers and losses use Keras only, so that they run on its other backends too."""
+    for file in (pathlib.Path(leukemia_tf.__file__).parent / room).glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.split(".")[0] == "tensorflow"], file
