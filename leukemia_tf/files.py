@@ -12,7 +12,16 @@ from typing import Any, Iterator
 
 from leukemia_tf.errors import RunError
 
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CANNOT_WRITE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that the disk, the quota or the file size limit is used up.
+
+    HDF5 reports it in the text of its error, not always in `errno`.
+    """
+    return error.errno in _FULL or any(f"errno = {number}," in str(error) for number in _FULL)
 
 
 @contextlib.contextmanager
@@ -21,12 +30,13 @@ def explain_write_errors(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _CANNOT_WRITE:
-            raise RunError(
-                f"cannot write `{path}`: {error.strerror}. Free some space or choose another folder; "
-                "what was written before is intact."
-            ) from error
-        raise
+        if is_full(error):
+            advice = "no space left. Free some space and give the same command again"
+        elif error.errno in _CANNOT_WRITE:
+            advice = f"{error.strerror}. Choose a folder that can be written"
+        else:
+            raise
+        raise RunError(f"cannot write `{path}`: {advice}; what was written before is intact.") from error
 
 
 @contextlib.contextmanager

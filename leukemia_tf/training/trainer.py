@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
-from typing import Callable, Literal, Sequence
+from typing import Literal, Sequence
 
 import keras
 import pandas as pd
@@ -173,6 +173,7 @@ def fit_phases(
             initial_epoch=first_epoch,
             steps_per_epoch=steps_per_epoch,
             class_weight=class_weight,
+            shuffle=False,  # the data set shuffles itself; Keras warns otherwise
             callbacks=listed,
             verbose=0,
         )

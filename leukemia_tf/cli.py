@@ -1,0 +1,253 @@
+"""The command ``leukemia-tf``, which is also what ``experiments/run.py`` calls. It parses, calls and prints."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import logging
+import os
+import pathlib
+import shlex
+import sys
+from typing import Sequence
+
+from leukemia_tf import __version__
+from leukemia_tf.errors import LeukemiaTFError, RunError
+from leukemia_tf.files import is_full
+
+_HEADLINE = (
+    "accuracy",
+    "balanced_accuracy",
+    "weighted_f1",
+    "macro_f1",
+    "roc_auc",
+    "average_precision",
+    "sensitivity",
+    "specificity",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done, 1 the run or check failed, 2 wrong use or bad input."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    return _run(_parser("leukemia-tf").parse_args(arguments), ["leukemia-tf", *arguments])
+
+
+def train_main(arguments: Sequence[str] | None = None) -> int:
+    """``experiments/run.py``: the same as ``leukemia-tf train``."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser("run.py", description="Train a recipe, judge it on unseen subjects, export it.")
+    _train_arguments(parser)
+    return _run(parser.parse_args(arguments), ["python", "experiments/run.py", *arguments])
+
+
+def _run(options: argparse.Namespace, command: list[str]) -> int:
+    # TensorFlow writes pages about missing GPUs before anything else; a user who wants them sets the variable.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _log_to_stderr(logging.WARNING if options.quiet else logging.INFO)
+    options.command = shlex.join(command)
+    try:
+        return options.call(options)
+    except LeukemiaTFError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print(f"error: the disk is full ({error}). What was written before is intact.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nerror: interrupted; the same command goes on from the last complete epoch", file=sys.stderr)
+        return 130
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        name, description="Model zoo for leukemia and white-blood-cell images. Research use only: not a medical device."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a recipe, judge it on unseen subjects, export it")
+    _train_arguments(train)
+
+    evaluate = commands.add_parser(
+        "evaluate", help="recompute a run's metrics from its predictions.csv, or judge it on other data"
+    )
+    evaluate.add_argument("run", help="folder of a run")
+    evaluate.add_argument("--data", help="a data set's name, a folder of class folders, a CSV table or a MedMNIST .npz")
+    evaluate.add_argument("--output", help="folder for the files (default: evaluations/<data> in the run)")
+    _common_arguments(evaluate, _evaluate)
+
+    predict = commands.add_parser("predict", help="classify images with a trained run")
+    predict.add_argument("run", help="folder of a run")
+    predict.add_argument("images", nargs="+", help="image files, or folders of them")
+    predict.add_argument("--output", metavar="FILE.csv", help="write there instead of to standard output")
+    _common_arguments(predict, _predict)
+
+    listing = commands.add_parser("list", help="list the recipes")
+    listing.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
+    listing.set_defaults(call=_list)
+
+    show = commands.add_parser("show", help="show a recipe: source, command, faults corrected, every field")
+    show.add_argument("recipe")
+    show.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
+    show.set_defaults(call=_show)
+    return parser
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="name of a recipe, such as ensemble (see `leukemia-tf list`)")
+    parser.add_argument(
+        "--data", help="a data set's name, a folder of class folders, a CSV table (path,label[,subject][,split]) or a "
+        "MedMNIST .npz; the embedded synthetic sample without it"
+    )
+    parser.add_argument(
+        "--run-dir", help="folder of the run (default: a new one under runs/); the same command with it goes on"
+    )
+    parser.add_argument("--weights", help="imagenet, none, a .weights.h5 file, or a folder of <backbone>_notop.weights.h5")
+    parser.add_argument("--image-size", type=int, help="side of the images in pixels")
+    parser.add_argument("--smoke", action="store_true", help="a run of seconds that only shows that all parts work")
+    parser.add_argument("--seed", type=int, help="seed of split, weights, order, augmentation and dropout")
+    parser.add_argument("--minutes", type=float, help="time budget of this call; training ends in time and is judged")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", dest="changes",
+        help="change a field of the recipe by its dotted name, such as data.policy=d4 or phases.head.epochs=3",
+    )
+    _common_arguments(parser, _train)
+
+
+def _common_arguments(parser: argparse.ArgumentParser, call) -> None:
+    parser.add_argument("--skip-broken", action="store_true", help="leave broken images out, and count them")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no notices, only warnings and results")
+    parser.set_defaults(call=call)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from leukemia_tf.recipes.override import override, parse_assignments
+    from leukemia_tf.recipes.registry import get_recipe
+    from leukemia_tf.recipes.train import for_source, train
+
+    recipe = for_source(get_recipe(options.recipe), options.data, smoke=options.smoke)
+    given = {
+        "model.weights": options.weights,
+        "data.image_size": options.image_size,
+        "seed": options.seed,
+        "minutes": options.minutes,
+        "data.skip_broken": options.skip_broken or None,
+    }
+    recipe = override(recipe, {name: value for name, value in given.items() if value is not None})
+    recipe = override(recipe, parse_assignments(options.changes))
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    run_dir = pathlib.Path(options.run_dir or pathlib.Path("runs") / f"{recipe.name}-{stamp}")
+    run = train(recipe, run_dir, progress=not options.quiet, command=options.command)
+    _print_metrics(run.metrics)
+    print(f"report:      {run.path / 'report.html'}")
+    print(f"model:       {run.path / 'model.keras'}, {run.path / 'saved_model'}")
+    _print_notice(run.info["manifest"].get("synthetic", False))
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from leukemia_tf.recipes.evaluate import evaluate, verify
+    from leukemia_tf.recipes.run import load_run
+
+    run = load_run(options.run)
+    if options.data is None:
+        metrics = verify(run)
+        _print_metrics(metrics)
+        print("metrics.json follows from predictions.csv, to the last digit")
+    else:
+        metrics = evaluate(
+            run, options.data, output=options.output, skip_broken=options.skip_broken, progress=not options.quiet
+        )
+        _print_metrics(metrics)
+        print(f"written to:  {metrics['written_to']}")
+    _print_notice(False)
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from leukemia_tf.files import atomic_path
+    from leukemia_tf.recipes.predict import predict_images
+    from leukemia_tf.recipes.run import load_run
+
+    run = load_run(options.run)
+    frame = predict_images(run, options.images, skip_broken=options.skip_broken, progress=not options.quiet)
+    if options.output:
+        with atomic_path(options.output) as temporary:
+            frame.to_csv(temporary, index=False, lineterminator="\n")
+        print(f"{len(frame)} images: {options.output}")
+        _print_notice(run.info["manifest"].get("synthetic", False))
+    else:
+        frame.to_csv(sys.stdout, index=False, lineterminator="\n")
+        # On standard error, so that the CSV can go into a pipe.
+        _print_notice(run.info["manifest"].get("synthetic", False), sys.stderr)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from leukemia_tf.recipes.registry import get_recipe, list_recipes
+
+    for name in list_recipes():
+        print(f"{name:24} {get_recipe(name).title}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    import yaml
+
+    from leukemia_tf.recipes.registry import describe_recipe, get_recipe
+
+    print(describe_recipe(options.recipe))
+    print(yaml.safe_dump(get_recipe(options.recipe).to_dict(), sort_keys=False))
+    return 0
+
+
+def _print_metrics(metrics: dict) -> None:
+    unit = metrics["bootstrap"]["unit"]
+    subjects = f" of {metrics['n_subjects']} subjects" if metrics.get("n_subjects") else ""
+    print(f"test split:  {metrics['n_images']} images{subjects}; 95 % intervals by resampling {unit}s")
+    for name in _HEADLINE:
+        entry = metrics.get(name)
+        if entry is None:
+            raise RunError(f"`metrics.json` lacks `{name}`; it was written by another version")
+        label = f"{name.replace('_', ' ')}:"
+        if entry["value"] is None:
+            print(f"{label:19} undefined ({entry.get('reason')})")
+        elif entry.get("low") is None:
+            print(f"{label:19} {entry['value']:.4f}")
+        else:
+            print(f"{label:19} {entry['value']:.4f} [{entry['low']:.4f}, {entry['high']:.4f}]")
+
+
+def _print_notice(synthetic: bool, stream=None) -> None:
+    from leukemia_tf.recipes.run import RESEARCH_USE
+
+    if synthetic:
+        print("SYNTHETIC DATA: trained on rendered images; nothing here says anything of patients.", file=stream)
+    print(RESEARCH_USE, file=stream)
+
+
+def _log_to_stderr(level: int) -> None:
+    logger = logging.getLogger("leukemia_tf")
+    logger.setLevel(level)
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    logger.addHandler(handler)
+
+
+class _Lines(logging.Formatter):
+    """Plain lines; a warning says that it is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        return prefix + record.getMessage()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

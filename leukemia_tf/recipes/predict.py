@@ -1,0 +1,101 @@
+"""Predict with a trained run: files and folders, or arrays."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import TYPE_CHECKING, Iterable
+
+from leukemia_tf.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from leukemia_tf.recipes.run import Run
+
+_CHUNK = 512
+"""Images decoded at a time, so that a folder of any size fits into memory."""
+
+
+def predict_images(
+    run: Run, images: Iterable, *, batch_size: int = 32, skip_broken: bool = False, progress: bool = False
+) -> pd.DataFrame:
+    """Probabilities for image files, folders of them (searched through), or one array (N, H, W, 3) in [0, 255].
+
+    Args:
+        run: a finished training.
+        images: see above. Files are JPEG, PNG, BMP or TIFF.
+        batch_size: images a step.
+        skip_broken: leave out files that cannot be read, with a line for each in the log.
+        progress: show progress on standard error.
+
+    Returns:
+        One row an image: path (or the array's index), prediction, ``prob_<class>``.
+
+    Raises:
+        InputError: for a missing file, a folder without images, or broken files (all named).
+    """
+    import numpy as np
+    import pandas as pd
+    import tensorflow as tf
+
+    from leukemia_tf.data import Manifest, load_pixels, make_pipeline, scan_table
+    from leukemia_tf.data.resize import resize_images
+    from leukemia_tf.data.table import make_table
+    from leukemia_tf.evaluation import make_predictions
+
+    classes, size, threshold = run.classes, run.info["image_size"], run.info["threshold"]
+    threshold = threshold if len(classes) == 2 else 0.5
+    if isinstance(images, (np.ndarray, tf.Tensor)):
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise InputError(f"`images` is an array (N, H, W, 3), RGB in [0, 255]. Received: shape {tuple(images.shape)}")
+        table = pd.DataFrame({"path": [str(index) for index in range(len(images))]})
+        found = run.model.predict(resize_images(images, size), batch_size=batch_size, verbose=int(progress))
+        return make_predictions(table, np.asarray(found, np.float32), classes, threshold=threshold).drop(
+            columns=["label", "subject"]
+        )
+
+    files = list_images(images)
+    manifest = Manifest(name="images", title="Images to predict", classes=tuple(classes), layout="files")
+    rows = [{"path": str(file)} for file in files]
+    table = scan_table(manifest, make_table(rows, "images"), skip_broken=skip_broken, progress=progress)
+    parts = []
+    for start in range(0, len(table), _CHUNK):
+        part = table.iloc[start : start + _CHUNK]
+        pixels = load_pixels(manifest, part, size, progress=False)
+        dataset = make_pipeline(
+            part.assign(label=classes[0]), manifest=manifest, image_size=size, batch_size=batch_size, pixels=pixels
+        )
+        found = run.model.predict(dataset.map(lambda images, labels: images), verbose=0)
+        parts.append(make_predictions(part, np.asarray(found, np.float32), classes, threshold=threshold))
+    return pd.concat(parts, ignore_index=True).drop(columns=["label", "subject"])
+
+
+def list_images(images: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
+    """The files named, and those in the folders named, in order, without hidden ones.
+
+    Raises:
+        InputError: for a path that does not exist or a folder without images; all of them are named.
+    """
+    from leukemia_tf.data.table import SUFFIXES, is_hidden
+
+    if isinstance(images, (str, os.PathLike)):
+        images = [images]
+    files, wrong = [], []
+    for item in map(pathlib.Path, images):
+        if item.is_file():
+            files.append(item)
+        elif item.is_dir():
+            inside = sorted(
+                file
+                for file in item.rglob("*")
+                if file.suffix.lower() in SUFFIXES and not is_hidden(file.name) and file.is_file()
+            )
+            files += inside
+            if not inside:
+                wrong.append(f"`{item}` holds no {', '.join(sorted(SUFFIXES))} file")
+        else:
+            wrong.append(f"`{item}` does not exist")
+    if wrong or not files:
+        raise InputError("\n".join(wrong) or "`images` names at least one file or folder. Received: nothing")
+    return [file.resolve() for file in files]

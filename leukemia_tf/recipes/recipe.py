@@ -1,0 +1,145 @@
+"""All that a training run needs, as one frozen value."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from leukemia_tf.errors import InputError
+from leukemia_tf.training.phase import Phase
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model: a registered builder, its options, and where the weights of its backbones come from."""
+
+    builder: str
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: str = "imagenet"
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Which images and how they are prepared.
+
+    Args:
+        source: a manifest's name, a folder of class folders, a CSV table or a MedMNIST ``.npz``.
+        image_size: side of the square that each image is resized to, in pixels.
+        batch_size: images a step.
+        policy: name of the training augmentation.
+        fractions: shares of train, val and test, where the data set has no split of its own.
+        balance: ``"none"``, ``"class_weight"`` (in the loss) or ``"oversample"`` (each class equally often).
+        max_train_images, max_val_images: a stratified subset of a split, for a small budget; 0 takes all. The test
+            split is never cut.
+        skip_broken: leave broken images out (and count them) instead of stopping.
+    """
+
+    source: str = "sample"
+    image_size: int = 224
+    batch_size: int = 16
+    policy: str = "cells"
+    fractions: tuple[float, ...] = (0.6, 0.2, 0.2)
+    balance: str = "none"
+    max_train_images: int = 0
+    max_val_images: int = 0
+    skip_broken: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`data.{name}` is 1 or more. Received: {getattr(self, name)}")
+        if len(self.fractions) != 3 or min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise InputError(
+                f"`data.fractions` is three shares above 0 (train, val, test) that add up to 1. Received: {self.fractions}"
+            )
+        if self.balance not in ("none", "class_weight", "oversample"):
+            raise InputError(
+                f"`data.balance` is 'none', 'class_weight' or 'oversample'. Received: {self.balance!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train one model; see `DataSpec`, `ModelSpec` and `Phase` for the parts.
+
+    Args:
+        name: as it is called on the command line.
+        title: one line for reports.
+        monitor, mode: the metric that "best" means, and ``"min"`` or ``"max"``.
+        threshold: probability of the positive class from which a cell counts as positive (two classes only).
+        precision: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
+        jit_compile: ``"auto"`` (XLA on a GPU), ``"on"`` or ``"off"``.
+        deterministic: ``"auto"`` (deterministic kernels on a CPU), ``"on"`` or ``"off"``.
+        seed: of split, initial weights, shuffling, augmentation and dropout.
+        minutes: time budget of one call, 0 for none.
+        bootstrap: resamples of the intervals.
+        tensorboard: also write TensorBoard event files.
+        on_sample: overrides (dotted name -> value) for the embedded sample, which is smaller than any real data set.
+        on_smoke: overrides for ``--smoke``.
+    """
+
+    name: str
+    title: str
+    model: ModelSpec
+    phases: tuple[Phase, ...]
+    data: DataSpec = DataSpec()
+    monitor: str = "val_loss"
+    mode: str = "min"
+    threshold: float = 0.5
+    precision: str = "float32"
+    jit_compile: str = "auto"
+    deterministic: str = "auto"
+    seed: int = 0
+    minutes: float = 0.0
+    bootstrap: int = 1000
+    tensorboard: bool = False
+    on_sample: dict[str, Any] = field(default_factory=dict)
+    on_smoke: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, accepted in (
+            ("mode", ("min", "max")),
+            ("precision", ("float32", "mixed_float16", "mixed_bfloat16")),
+            ("jit_compile", ("auto", "on", "off")),
+            ("deterministic", ("auto", "on", "off")),
+        ):
+            if getattr(self, name) not in accepted:
+                raise InputError(f"`{name}` is one of {accepted}. Received: {getattr(self, name)!r}")
+        if not 0 < self.threshold < 1:
+            raise InputError(f"`threshold` lies between 0 and 1. Received: {self.threshold}")
+        if self.seed < 0 or self.bootstrap < 1 or self.minutes < 0:
+            raise InputError(
+                "`seed` and `minutes` are 0 or more and `bootstrap` is 1 or more. "
+                f"Received: {self.seed}, {self.minutes}, {self.bootstrap}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON-able values, without the overrides that have been applied or not."""
+        value = dataclasses.asdict(self)
+        del value["on_sample"], value["on_smoke"]
+        return _lists(value)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Recipe:
+        """The recipe that `to_dict` wrote.
+
+        Raises:
+            InputError: for unknown or missing fields.
+        """
+        value = dict(value)
+        try:
+            value["model"] = ModelSpec(**value["model"])
+            value["data"] = DataSpec(**{**value["data"], "fractions": tuple(value["data"]["fractions"])})
+            value["phases"] = tuple(Phase(**phase) for phase in value["phases"])
+            return cls(**value)
+        except (TypeError, KeyError) as error:
+            raise InputError(f"`recipe.json` does not hold a recipe of this version: {error}") from error
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_lists(item) for item in value]
+    return value

@@ -1,0 +1,101 @@
+"""A run's folder: what is in it, and the trained model that comes out of it."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import TYPE_CHECKING, Any, Iterable
+
+from leukemia_tf.errors import InputError
+from leukemia_tf.files import read_json, write_json
+from leukemia_tf.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+RESEARCH_USE = "Research use only: not a medical device, not for diagnosis."
+
+
+class Run:
+    """The folder that a training wrote.
+
+    It holds ``recipe.json``, ``environment.json``, ``run.json`` (status, classes, data set, split), ``table.csv``,
+    ``history.csv``, ``checkpoints/``, ``predictions.csv``, ``metrics.json``, ``plots/``, ``report.html``,
+    ``model.keras`` and ``saved_model/``.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        InputError: if there is no such folder, or it holds no run.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        if not (self.path / "recipe.json").is_file():
+            what = "a folder without a recipe.json" if self.path.is_dir() else "no such folder"
+            raise InputError(f"`run` is a folder that `leukemia-tf train` wrote. Received: {self.path} ({what})")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as it ran, overrides included."""
+        return Recipe.from_dict(read_json(self.path / "recipe.json"))
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Contents of ``run.json``; empty before the data was read."""
+        path = self.path / "run.json"
+        return read_json(path) if path.exists() else {}
+
+    def update_info(self, **changes: Any) -> None:
+        """Change fields of ``run.json``, in one step."""
+        write_json(self.path / "run.json", {**self.info, **changes})
+
+    @property
+    def finished(self) -> bool:
+        """Whether every file of the run is there."""
+        return self.info.get("status") == "finished"
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; the position is the index in the model's output."""
+        if "classes" not in self.info:
+            raise InputError(f"`{self.path}` has not read its data yet; run its training again")
+        return list(self.info["classes"])
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Contents of ``metrics.json``: the figures on the test split, with intervals."""
+        return read_json(self.path / "metrics.json")
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The trained model, from ``model.keras``: RGB images (B, S, S, 3) in [0, 255] to probabilities."""
+        from leukemia_tf.models import load_model
+
+        path = self.path / "model.keras"
+        if not path.exists():
+            raise InputError(f"`{self.path}` has no model.keras yet: its training has not ended; run it again")
+        return load_model(path)
+
+    def predict(self, images: Iterable, *, skip_broken: bool = False, progress: bool = False) -> pd.DataFrame:
+        """Probabilities for image files, folders of them, or one array (N, H, W, 3), RGB in [0, 255].
+
+        Returns:
+            One row an image: path, prediction, ``prob_<class>``. Research use only.
+
+        Raises:
+            InputError: for files that are no images, all of them named, unless `skip_broken`.
+        """
+        from leukemia_tf.recipes.predict import predict_images
+
+        return predict_images(self, images, skip_broken=skip_broken, progress=progress)
+
+
+def load_run(path) -> Run:
+    """The run in the folder `path`; see `Run`."""
+    return Run(path)

@@ -1,0 +1,280 @@
+"""Run a recipe: data, model, phases, verdict, export; and go on where a killed run stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import pathlib
+import time
+from typing import TYPE_CHECKING, Any, Iterator
+
+from leukemia_tf.errors import InputError, RunError
+from leukemia_tf.files import read_json, write_json
+from leukemia_tf.recipes.recipe import Recipe
+from leukemia_tf.recipes.run import RESEARCH_USE, Run
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from leukemia_tf.data import Manifest
+
+log = logging.getLogger(__name__)
+
+_MAY_CHANGE = {"minutes", "tensorboard"}
+"""Fields that a resumed command may give another value."""
+
+
+def train(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool = True, command: str = "") -> Run:
+    """Train `recipe` in `run_dir` and write the verdict and the exports there.
+
+    The same call again goes on where the last one stopped; a finished run is returned as it is.
+
+    Args:
+        recipe: with its overrides applied; see `leukemia_tf.recipes.override` and `for_source`.
+        run_dir: a new folder, or one that this recipe began.
+        progress: show progress on standard error.
+        command: the command line, for the report.
+
+    Raises:
+        InputError: for bad data, or a `run_dir` of another recipe.
+        RunError: if training or an export fails, or the folder cannot be written.
+    """
+    began = time.monotonic()
+    run = _open_run(recipe, pathlib.Path(run_dir))
+    if run.finished:
+        log.info("`%s` is finished; nothing is trained again", run.path)
+        return run
+
+    from leukemia_tf.data import load_pixels, make_pipeline, steps_per_epoch
+    from leukemia_tf.recipes.environment import describe_environment
+    from leukemia_tf.training import TimeBudget, fit_phases, set_determinism
+
+    budget = [TimeBudget(recipe.minutes)] if recipe.minutes else []
+
+    # ---- data -----------------------------------------------------------------------------------------------------
+    manifest, table = _data(recipe, run, progress)
+    write_json(run.path / "environment.json", describe_environment(command=command))
+    classes = list(manifest.classes)
+    parts = {split: table[table["split"] == split] for split in ("train", "val", "test")}
+    size, batch = recipe.data.image_size, recipe.data.batch_size
+    pixels = {split: load_pixels(manifest, part, size, progress=progress) for split, part in parts.items()}
+
+    # ---- model ----------------------------------------------------------------------------------------------------
+    deterministic = {"auto": "auto", "on": True, "off": False}[recipe.deterministic]
+    set_determinism(recipe.seed, ops=deterministic)
+    with _precision(recipe.precision):
+        model = build(recipe, len(classes), synthetic=manifest.synthetic)
+        labels = "binary" if model.output_shape[-1] == 1 else "categorical"
+        common = {"manifest": manifest, "image_size": size, "labels": labels}
+
+        # ---- phases -----------------------------------------------------------------------------------------------
+        def batches(first_epoch: int):
+            return make_pipeline(
+                parts["train"],
+                batch_size=batch,
+                policy=recipe.data.policy,
+                training=True,
+                seed=recipe.seed,
+                first_epoch=first_epoch,
+                balance="oversample" if recipe.data.balance == "oversample" else "none",
+                pixels=pixels["train"],
+                **common,
+            )
+
+        weights = None
+        if recipe.data.balance == "class_weight":
+            from leukemia_tf.data import class_weights
+
+            weights = class_weights(parts["train"], classes)
+        history = fit_phases(
+            model,
+            batches,
+            make_pipeline(parts["val"], batch_size=batch, pixels=pixels["val"], **common),
+            recipe.phases,
+            run.path,
+            monitor=recipe.monitor,
+            mode=recipe.mode,
+            class_weight=weights,
+            steps_per_epoch=steps_per_epoch(
+                parts["train"],
+                batch,
+                training=True,
+                balance="oversample" if recipe.data.balance == "oversample" else "none",
+            ),
+            seed=recipe.seed,
+            jit_compile={"auto": "auto", "on": True, "off": False}[recipe.jit_compile],
+            callbacks=budget,
+            tensorboard=recipe.tensorboard,
+            progress=progress,
+        )
+        complete = history.attrs["complete"]
+
+        # ---- verdict, export --------------------------------------------------------------------------------------
+        _save_model(model, run)
+        from leukemia_tf.recipes.verdict import write_verdict
+
+        write_verdict(run, model, manifest, table, parts["test"], pixels["test"], history)
+        _export(model, run, manifest, size)
+
+    run.update_info(
+        status="finished" if complete else "stopped by the time budget",
+        seconds=round(run.info.get("seconds", 0.0) + time.monotonic() - began, 1),
+    )
+    if not complete:
+        log.warning("The time budget ended training early: these are the figures so far; the same command goes on.")
+    return run
+
+
+def for_source(recipe: Recipe, source: str | None, *, smoke: bool = False) -> Recipe:
+    """The recipe for `source` (None: its own), with the overrides for the sample and for a smoke test applied."""
+    from leukemia_tf.recipes.override import override
+
+    if source is not None:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=source))
+    if recipe.data.source == "sample":
+        recipe = override(recipe, recipe.on_sample)
+    return override(recipe, recipe.on_smoke) if smoke else recipe
+
+
+def build(recipe: Recipe, num_classes: int, *, synthetic: bool = False) -> keras.Model:
+    """The untrained model of `recipe`. Without network, weights are random for synthetic data, else an error."""
+    from leukemia_tf.models import build_model
+
+    return build_model(
+        recipe.model.builder,
+        num_classes=num_classes,
+        image_size=recipe.data.image_size,
+        weights=recipe.model.weights,
+        on_missing_weights="random" if synthetic else "error",
+        **recipe.model.options,
+    )
+
+
+def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
+    """Begin a run's folder, or check that it holds this recipe."""
+    wanted = recipe.to_dict()
+    file = path / "recipe.json"
+    if not file.exists():
+        if path.is_dir() and any(path.iterdir()):
+            raise InputError(f"`run_dir` is a new or empty folder, or one of a run. Received: {path} (holds other files)")
+        write_json(file, wanted)
+        return Run(path)
+    there = read_json(file)
+    differences = [
+        f"{name} is {old!r} there and {new!r} here"
+        for name, old, new in _differences(there, wanted)
+        if name.split(".")[0] not in _MAY_CHANGE
+    ]
+    if differences:
+        raise InputError(
+            f"`{path}` holds a run of another recipe: {'; '.join(differences)}. Give the same command, or another --run-dir."
+        )
+    return Run(path)
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(one, other, f"{name}.{index}")
+    elif old != new:
+        yield name, old, new
+
+
+def _data(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, pd.DataFrame]:
+    """The table with its split: from the run's own ``table.csv`` where there is one, else from the images."""
+    from leukemia_tf.data import assert_disjoint, open_data, scan_table, split_hash, split_table
+    from leukemia_tf.data.table_file import read_table, write_table
+
+    data = recipe.data
+    manifest, table = open_data(data.source, skip_broken=data.skip_broken)
+    if manifest.synthetic:
+        log.warning("SYNTHETIC DATA: `%s` is rendered, not photographed; its figures say nothing of patients.", data.source)
+    stored = run.path / "table.csv"
+    if stored.exists():
+        before = read_table(stored)
+        missing = sorted(set(before["path"]) - set(table["path"]))
+        if missing:
+            raise InputError(
+                f"`{data.source}` lacks {len(missing)} images that this run began with, such as {missing[0]}. "
+                "Bring them back, or begin a new run."
+            )
+        table = before
+    else:
+        table = scan_table(manifest, table, skip_broken=data.skip_broken, progress=progress)
+        skipped = table.attrs.get("skipped", [])
+        table = split_table(table, fractions=data.fractions, seed=recipe.seed)
+        level = table.attrs["split_level"]
+        digest = split_hash(table)
+        for split, most in (("train", data.max_train_images), ("val", data.max_val_images)):
+            table = _subset(table, split, most, recipe.seed)
+        write_table(stored, table)
+        run.update_info(
+            status="training",
+            classes=list(manifest.classes),
+            image_size=data.image_size,
+            threshold=recipe.threshold,
+            manifest=manifest.to_dict(),
+            split_level=level,
+            split_hash=digest,
+            skipped=skipped,
+            research_use=RESEARCH_USE,
+        )
+    assert_disjoint(table)
+    return manifest, table
+
+
+def _subset(table: pd.DataFrame, split: str, most: int, seed: int) -> pd.DataFrame:
+    """Keep a stratified choice of `most` rows of a split; the others belong to no split."""
+    rows = table.index[table["split"] == split]
+    if not most or len(rows) <= most:
+        return table
+    from sklearn.model_selection import train_test_split
+
+    classes = table["label"].nunique()
+    if most < classes:
+        raise InputError(f"`data.max_{split}_images` is at least the number of classes, {classes}. Received: {most}")
+    kept, _ = train_test_split(rows, train_size=most, random_state=seed, stratify=table.loc[rows, "label"])
+    table = table.copy()
+    table.loc[rows.difference(kept), "split"] = ""
+    log.info("Only %d of %d %s images are used (a stratified choice)", most, len(rows), split)
+    return table
+
+
+def _save_model(model: keras.Model, run: Run) -> None:
+    from leukemia_tf.files import atomic_path
+
+    with atomic_path(run.path / "model.keras") as temporary:
+        model.save(temporary)
+
+
+def _export(model: keras.Model, run: Run, manifest: Manifest, size: int) -> None:
+    from leukemia_tf.export import export_saved_model
+
+    export_saved_model(
+        model,
+        run.path / "saved_model",
+        classes=manifest.classes,
+        image_size=size,
+        notice=RESEARCH_USE,
+    )
+
+
+@contextlib.contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Set Keras's dtype policy, and set it back."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    if name != "float32" and keras.backend.backend() not in ("tensorflow", "jax"):
+        raise RunError(f"`precision` {name!r} needs the TensorFlow or JAX backend")
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,126 @@
+"""The verdict on the test split: predictions, figures, plots and the report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from leukemia_tf.data import make_pipeline
+from leukemia_tf.evaluation import (
+    compute_metrics,
+    make_predictions,
+    most_confident_errors,
+    read_predictions,
+    save_plots,
+    write_metrics,
+    write_predictions,
+    write_report,
+)
+from leukemia_tf.files import read_json
+
+if TYPE_CHECKING:
+    import keras
+
+    from leukemia_tf.data import Manifest
+    from leukemia_tf.recipes.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def write_figures(
+    folder: str | os.PathLike, predictions: pd.DataFrame, classes: list[str], *, bootstrap: int, seed: int
+) -> dict[str, Any]:
+    """Write ``predictions.csv``, read it back, and write the ``metrics.json`` that follows from it."""
+    folder = pathlib.Path(folder)
+    write_predictions(folder / "predictions.csv", predictions)
+    stored, _ = read_predictions(folder / "predictions.csv")
+    metrics = compute_metrics(stored, classes, bootstrap=bootstrap, seed=seed)
+    write_metrics(folder / "metrics.json", metrics)
+    return metrics
+
+
+def write_verdict(
+    run: Run,
+    model: keras.Model,
+    manifest: Manifest,
+    table: pd.DataFrame,
+    test: pd.DataFrame,
+    pixels: np.ndarray,
+    history: pd.DataFrame,
+) -> None:
+    """Predict the test split with `model` and write all files of the verdict into the run's folder.
+
+    Args:
+        run: the run.
+        model: with its best weights.
+        manifest, table: the data; `table` holds all splits.
+        test: rows of the test split.
+        pixels: uint8 (N, S, S, 3), row i of `test`.
+        history: one row an epoch.
+    """
+    recipe, info = run.recipe, run.info
+    labels = "binary" if model.output_shape[-1] == 1 else "categorical"
+    dataset = make_pipeline(
+        test,
+        manifest=manifest,
+        image_size=recipe.data.image_size,
+        batch_size=recipe.data.batch_size,
+        pixels=pixels,
+        labels=labels,
+    )
+    found = np.asarray(model.predict(dataset, verbose=0), np.float32)
+    classes = list(manifest.classes)
+    threshold = recipe.threshold if len(classes) == 2 else 0.5
+    predictions = make_predictions(test, found, classes, threshold=threshold)
+    metrics = write_figures(run.path, predictions, classes, bootstrap=recipe.bootstrap, seed=recipe.seed)
+
+    rows = {path: row for row, path in enumerate(test["path"])}
+    errors = [
+        (pixels[rows[error.path]], f"{error.label} called {error.prediction}\n{pathlib.PurePosixPath(error.path).name}")
+        for error in most_confident_errors(predictions).itertuples()
+    ]
+    save_plots(run.path / "plots", predictions=predictions, metrics=metrics, history=history, error_images=errors)
+    counts = table[table["split"] != ""].groupby(["split", "label"])
+    write_report(
+        run.path,
+        title=recipe.title,
+        recipe=recipe.to_dict(),
+        environment=read_json(run.path / "environment.json"),
+        manifest=manifest.to_dict(),
+        table=table,
+        split_level=info["split_level"],
+        split_hash=info["split_hash"],
+        history=history,
+        metrics=metrics,
+        predictions=predictions,
+        error_images=errors,
+        skipped=info["skipped"],
+        notices=notices(run, manifest),
+    )
+    log.info("%d test images of %d split-label groups judged", len(test), counts.ngroups)
+
+
+def notices(run: Run, manifest: Manifest) -> list[str]:
+    """What a reader of the figures must know."""
+    info, recipe = run.info, run.recipe
+    found = []
+    if manifest.synthetic:
+        found.append("The images are synthetic. The figures show that the software works; they say nothing of patients.")
+    if info["split_level"] == "image":
+        found.append(
+            "The split is by image, because no subjects are known: images of one subject can lie on both sides, which "
+            "flatters every figure."
+        )
+    if recipe.data.max_train_images or recipe.data.max_val_images:
+        found.append(
+            f"Trained on a stratified subset (at most {recipe.data.max_train_images or 'all'} training and "
+            f"{recipe.data.max_val_images or 'all'} validation images); the test split is complete."
+        )
+    if info.get("weights") == "random":
+        found.append("The backbones began with random weights, not with ImageNet's; expect less than with them.")
+    return found
