@@ -1,22 +1,23 @@
 """How hard is the embedded synthetic sample, and how much does a split by image flatter a score on it?
 
-The same model is trained and tested twice on the same images: once with test subjects that it never saw (split by
-subject) and once with test images drawn at random (split by image). Four levels:
+The same model is trained and tested twice on the same images: once with test subjects that it never saw
+(split by subject) and once with test images drawn at random (split by image). Four levels:
 
-* ``colour``: mean and deviation of the three channels, logistic regression. Should stay near chance by subject: the
-  stain is no clue to the class.
-* ``cues``: the generator's own standardised cues, logistic regression. What a reader could reach who measures each
-  cue of a cell without error.
+* ``colour``: mean and deviation of the three channels, logistic regression. Should stay near chance by
+  subject: the stain is no clue to the class.
+* ``cues``: the generator's own standardised cues, logistic regression. What a reader could reach who
+  measures each cue of a cell without error.
 * ``features``: pooled features of a frozen ImageNet backbone, logistic regression.
-* ``finetuned``: that backbone trained as a whole with flips and quarter turns (a small network from scratch where no
-  weights are given).
+* ``finetuned``: that backbone trained as a whole with flips and quarter turns (a small network from scratch
+  where no weights are given).
 
 The first three are tested on all five folds of every split seed, the last on ``--finetune-folds`` of them.
 
     python experiments/benchmarks/sample_difficulty.py --weights FOLDER
 
 FOLDER holds ``<backbone>_notop.weights.h5`` files (float32, as ``keras.applications`` saves them). Writes
-``experiments/results/sample_difficulty.csv`` (a row for each model, split and seed) and ``.json`` (means and ranges).
+``experiments/results/sample_difficulty.csv`` (a row for each model, split and seed) and ``.json`` (means and
+ranges).
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument("--cache", type=pathlib.Path, help="where the sample is kept (default: the package's cache)")
+    parser.add_argument("--cache", type=pathlib.Path, help="default: the package's cache")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parents[1] / "results")
     args = parser.parse_args()
 
@@ -88,7 +89,7 @@ def main() -> None:
 
 
 def read_sample(seed: int, args: argparse.Namespace):
-    """Return images (uint8 RGB), labels (1 = ALL), subject names and the generator's cues, in order of the path."""
+    """Return images (uint8 RGB), labels (1 = ALL), subject names and the generator's cues, in path order."""
     folder = render_sample(seed, cache_dir=args.cache)
     paths = sorted(folder.glob("*/*.bmp"))
     found = [_NAME.fullmatch(path.name) for path in paths]
@@ -150,12 +151,13 @@ def build_backbone(args: argparse.Namespace):
     shape = (args.image_size, args.image_size, 3)
     file = args.weights / f"{args.backbone.lower()}_notop.weights.h5"
     constructor = getattr(keras.applications, args.backbone)
-    module = {"MobileNetV2": "mobilenet_v2", "EfficientNetB0": "efficientnet", "ResNet50": "resnet50", "VGG16": "vgg16"}
+    module = {"MobileNetV2": "mobilenet_v2", "EfficientNetB0": "efficientnet"}
+    module = module.get(args.backbone, args.backbone.lower())
     backbone = constructor(weights=str(file), include_top=False, pooling="avg", input_shape=shape)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
-    return backbone, getattr(keras.applications, module[args.backbone]).preprocess_input
+    return backbone, getattr(keras.applications, module).preprocess_input
 
 
 def resized(images: np.ndarray, size: int) -> np.ndarray:
@@ -166,7 +168,8 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
 
 def backbone_features(images: np.ndarray, args: argparse.Namespace) -> np.ndarray:
     backbone, preprocess = build_backbone(args)
-    return backbone.predict(preprocess(resized(images, args.image_size).astype("float32")), batch_size=32, verbose=0)
+    pixels = preprocess(resized(images, args.image_size).astype("float32"))
+    return backbone.predict(pixels, batch_size=32, verbose=0)
 
 
 def finetune(train, labels, test, seed, args) -> np.ndarray:
@@ -201,7 +204,8 @@ def finetune(train, labels, test, seed, args) -> np.ndarray:
             chosen = order[step * batch : (step + 1) * batch]
             pixels = np.stack([turned(train[i], turns[epoch, i]) for i in chosen])
             model.train_on_batch(pixels, labels[chosen, None].astype("float32"))
-    logits = np.mean([model.predict(turned(test, k, (1, 2)), batch_size=64, verbose=0) for k in (0, 2)], axis=0)
+    views = [turned(test, k, (1, 2)) for k in (0, 2)]
+    logits = np.mean([model.predict(view, batch_size=64, verbose=0) for view in views], axis=0)
     keras.backend.clear_session()
     return 1 / (1 + np.exp(-logits[:, 0]))
 
@@ -226,7 +230,7 @@ def small_network(size: int):
 
 def write_results(rows: pd.DataFrame, args: argparse.Namespace) -> None:
     write_text(args.out / "sample_difficulty.csv", rows.to_csv(index=False, lineterminator="\n"))
-    summary = []
+    summary, names = [], ("mean", "min", "max")
     for model in rows["model"].unique():
         one = rows[rows["model"] == model]
         entry = {"model": model}
@@ -236,14 +240,14 @@ def write_results(rows: pd.DataFrame, args: argparse.Namespace) -> None:
                 "runs": len(chosen),
                 "test_images": int(chosen["test_images"].sum()),
             } | {
-                measure: {name: round(float(getattr(chosen[measure], name)()), 4) for name in ("mean", "min", "max")}
+                measure: {name: round(float(getattr(chosen[measure], name)()), 4) for name in names}
                 for measure in ("accuracy", "auc")
             }
         entry["flattery_points"] = round(
             100 * (entry["by_image"]["accuracy"]["mean"] - entry["by_subject"]["accuracy"]["mean"]), 2
         )
         summary.append(entry)
-        print(entry["model"], entry["by_subject"]["accuracy"], entry["by_image"]["accuracy"], entry["flattery_points"])
+        print(entry["model"], *(entry[f"by_{level}"]["accuracy"] for level in LEVELS), entry["flattery_points"])
     settings = {
         "sample_version": VERSION,
         "synthetic": True,

@@ -1,7 +1,7 @@
-"""The embedded sample: synthetic single-cell smear images, drawn by a program and no photographs of anybody's blood.
+"""The embedded sample: synthetic single-cell smear images, drawn by a program, photographs of nobody's blood.
 
-They exist so that every command, test and example runs without a download. No figure on them says anything about a
-patient.
+They exist so that every command, test and example runs without a download. No figure on them says anything
+about a patient.
 """
 
 from leukemia_tf._lazy import attach

@@ -1,7 +1,7 @@
 """Draw one microscope field: densities of three dyes on a fine grid, then light, camera and noise.
 
-The stained smear is a sum of optical densities (Beer and Lambert: transmitted light = light * 10 ** -density), drawn
-at twice the final resolution. Nothing here is fitted to a patient's image.
+The stained smear is a sum of optical densities (Beer and Lambert: transmitted light = light * 10^-density),
+drawn at twice the final resolution. Nothing here is fitted to a patient's image.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _wave(rng, low, high):
 
 
 def _contour(rng, amplitude, notch):
-    """Relative radius over `_ANGLES`: an oval, low waves, and (``notch`` > 0) one deep and perhaps a shallow notch."""
+    """Relative radius over `_ANGLES`: an oval, low waves, one notch of this depth and perhaps a shallower."""
     ovalness = abs(rng.normal(0.02, 0.025))
     contour = 1 + ovalness * np.cos(2 * (_ANGLES - rng.uniform(0, np.pi))) + amplitude * _wave(rng, 2, 6)
     for depth in (notch, notch * rng.uniform(0, 0.7) * (rng.random() < 0.5)):
@@ -240,7 +240,7 @@ def _step(depth, softness):
 
 
 def _smooth_noise(fine, sigma, rng):
-    """White noise blurred by ``sigma`` pixels, scaled back to standard deviation 1 (drawn small when smooth)."""
+    """White noise blurred by ``sigma`` pixels, scaled back to deviation 1 (drawn small when smooth)."""
     shrink = max(1, int(sigma / 2))
     side = -(-fine // shrink)
     sigma = sigma / shrink

@@ -30,12 +30,13 @@ _TEMPORARY = ".tmp-sample-"
 _DAY = 86400.0
 _README = """SYNTHETIC IMAGES
 
-A program (leukemia_tf.data.sample, version {version}, seed {seed}) drew these {images} images. They show no patient's
-cells and were traced from none. They are for trying out software; no figure measured on them says anything about
-leukemia in people.
+A program (leukemia_tf.data.sample, version {version}, seed {seed}) drew these {images} images. They show no
+patient's cells and were traced from none. They are for trying out software; no figure measured on them says
+anything about leukemia in people.
 
-HEM/ holds {healthy} imaginary healthy subjects, ALL/ {ill} with imaginary acute lymphoblastic leukemia. The names
-follow C-NMC 2019: UID_<subject>_<field>_<cell>_<all or hem>.bmp, where the subjects with an H are healthy.
+HEM/ holds {healthy} imaginary healthy subjects, ALL/ {ill} with imaginary acute lymphoblastic leukemia. The
+names follow C-NMC 2019: UID_<subject>_<field>_<cell>_<all or hem>.bmp, where the subjects with an H are
+healthy.
 """
 
 
@@ -50,9 +51,13 @@ def render_sample(
 ) -> pathlib.Path:
     """Return the folder of the synthetic sample, rendering it first if it is not there (some seconds).
 
-    The folder holds ``HEM/`` and ``ALL/`` (13 and 17 of 30 subjects) with 24-bit BMP files in C-NMC 2019's naming, and
-    a ``README.txt`` that calls the images synthetic. The same arguments give the same bytes. It appears in one rename
-    when it is complete, so that two processes may ask at once and a killed one leaves nothing that looks finished.
+    The folder holds ``HEM/`` and ``ALL/`` (13 and 17 of 30 subjects) with 24-bit BMP files in C-NMC 2019's
+    naming, and a ``README.txt`` that calls the images synthetic. The same arguments give the same bytes,
+    whatever the number of threads (another processor or version of NumPy or OpenCV may round a grey level
+    otherwise). It appears in one rename when it is complete, so that two processes may ask at once and a
+    killed one leaves nothing that looks finished.
+
+    How hard it is was measured by ``experiments/benchmarks/sample_difficulty.py``.
 
     Args:
         seed: any whole number from 0.
@@ -134,7 +139,8 @@ def _render(folder: pathlib.Path, plan: list[tuple[str, int, int]], seed: int, s
         _, encoded = cv2.imencode(".bmp", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         (folder / file_name(*entry)).write_bytes(encoded.tobytes())
 
-    # Threads, for NumPy and OpenCV let go of the interpreter in their loops. An image depends on its own numbers only.
+    # Threads, for NumPy and OpenCV let go of the interpreter in their loops. An image depends on its own
+    # numbers only.
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:
         for _ in pool.map(one, plan):
@@ -143,7 +149,9 @@ def _render(folder: pathlib.Path, plan: list[tuple[str, int, int]], seed: int, s
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _put_in_place(temporary: pathlib.Path, folder: pathlib.Path, plan: list[tuple[str, int, int]], size: int) -> None:
+def _put_in_place(
+    temporary: pathlib.Path, folder: pathlib.Path, plan: list[tuple[str, int, int]], size: int
+) -> None:
     for _ in range(5):
         try:
             os.rename(temporary, folder)

@@ -6,11 +6,12 @@ import dataclasses
 
 import numpy as np
 
-# What tells a blast of acute lymphoblastic leukemia (ALL) from a normal lymphocyte or haematogone (HEM), after the
-# usual description: higher nucleus to cytoplasm ratio, larger cell, fine open chromatin that stains lighter,
-# irregular and notched nucleus, nucleoli, more basophilic cytoplasm, vacuoles. Each cue is one standardised number
-# (higher = more like a blast); the value is the distance of the two class means in standard deviations within a
-# class. No single one decides: the best of them alone is right three times in four.
+# What tells a blast of acute lymphoblastic leukemia (ALL) from a normal lymphocyte or haematogone (HEM),
+# after the usual description: higher nucleus to cytoplasm ratio, larger cell, fine open chromatin that stains
+# lighter, irregular and notched nucleus, nucleoli, more basophilic cytoplasm, vacuoles. Each cue is one
+# standardised number (higher = more like a blast); the value is the distance of the two class means in
+# standard deviations within a class. No single one decides: the best of them alone is right three times in
+# four.
 CUES = {
     "nuclear_ratio": 1.3,
     "diameter": 0.2,
@@ -23,8 +24,8 @@ CUES = {
     "basophilia": 0.9,
     "vacuoles": 0.6,
 }
-# Share of the variance within a class that lies between subjects: cells of one subject resemble each other, which is
-# what makes a split by image flatter a score.
+# Share of the variance within a class that lies between subjects: cells of one subject resemble each other,
+# which is what makes a split by image flatter a score.
 BETWEEN_SUBJECTS = 0.35
 
 
@@ -77,7 +78,7 @@ def generator(seed: int, *key: int) -> np.random.Generator:
 
 
 def draw_subject(seed: int, label: str, number: int) -> Subject:
-    """Draw subject ``number`` (from 1) of ``label`` (``"HEM"`` or ``"ALL"``); the same arguments give the same one."""
+    """Draw subject ``number`` (from 1) of ``label`` (``"HEM"`` or ``"ALL"``), always the same one."""
     positive = label == "ALL"
     rng = generator(seed, int(positive), number)
     side = 0.5 if positive else -0.5
@@ -87,7 +88,8 @@ def draw_subject(seed: int, label: str, number: int) -> Subject:
     }
 
     def dye(red: float, green: float, blue: float) -> tuple[float, ...]:
-        return tuple(float(v) for v in np.array([red, green, blue]) * np.exp(rng.normal(0, [0.08, 0.06, 0.12])))
+        density = np.array([red, green, blue]) * np.exp(rng.normal(0, [0.08, 0.06, 0.12]))
+        return tuple(float(v) for v in density)
 
     warmth, brightness = np.clip(rng.normal(0, 0.8), -1.4, 1.4), rng.uniform(0.86, 0.99)
     light = brightness * np.array([1.0, 0.935 - 0.012 * warmth, 0.89 - 0.065 * warmth])

@@ -1,4 +1,4 @@
-"""What the synthetic images hold: cues that differ and overlap, subjects that resemble themselves, fair stains."""
+"""What the synthetic images hold: cues that differ and overlap, subjects of one kind, fair stains."""
 
 from __future__ import annotations
 
@@ -135,9 +135,16 @@ def test_the_cell_lies_in_the_middle_and_is_darker_than_its_field():
 
 
 def test_light_is_that_of_beer_and_lambert(monkeypatch):
-    # Without cells, film, noise, blur and vignette a field of density d has the grey level 255 * light * 10 ** -d.
+    # Without cells, film, noise, blur and vignette a field of density d has the grey
+    # level 255 * light * 10^-d.
     subject = dataclasses.replace(
-        draw_subject(0, "HEM", 1), gradient=(0.0, 0.0), vignette=0.0, gamma=1.0, noise=0.0, plasma=0.0, stain=1.0
+        draw_subject(0, "HEM", 1),
+        gradient=(0.0, 0.0),
+        vignette=0.0,
+        gamma=1.0,
+        noise=0.0,
+        plasma=0.0,
+        stain=1.0,
     )
     flat = np.full((64, 64), 0.5, np.float32)
     zero = np.zeros((64, 64), np.float32)

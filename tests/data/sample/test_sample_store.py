@@ -23,7 +23,9 @@ SMALL = {"subjects": 3, "images_per_subject": 5, "size": 32}
 
 def digests(folder: pathlib.Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
 
 
 def test_two_renders_give_the_same_bytes_and_another_seed_gives_others(tmp_path):
