@@ -247,7 +247,7 @@ def write_results(rows: pd.DataFrame, args: argparse.Namespace) -> None:
             100 * (entry["by_image"]["accuracy"]["mean"] - entry["by_subject"]["accuracy"]["mean"]), 2
         )
         summary.append(entry)
-        print(entry["model"], *(entry[f"by_{level}"]["accuracy"] for level in LEVELS), entry["flattery_points"])
+        print(model, *(entry[f"by_{level}"]["accuracy"] for level in LEVELS), entry["flattery_points"])
     settings = {
         "sample_version": VERSION,
         "synthetic": True,
