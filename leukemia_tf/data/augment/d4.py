@@ -35,6 +35,15 @@ def apply_d4(images: tf.Tensor, elements: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.gather(pixels, order, batch_dims=1), [-1, size, size, channels])
 
 
+def d4_matrices(size: int, elements: tf.Tensor) -> tf.Tensor:
+    """The same eight moves as maps ``[B, 2, 3]`` for :func:`leukemia_tf.data.augment.warp.warp_images`."""
+    rows, columns = np.divmod(_pixel_orders(size), size)
+    source = np.stack([columns, rows], axis=1).reshape(8, 2, size, size).astype(np.float32)
+    corner, right, below = source[..., 0, 0], source[..., 0, -1], source[..., -1, 0]
+    table = np.stack([(right - corner) / (size - 1), (below - corner) / (size - 1), corner], axis=2)
+    return tf.gather(tf.constant(table), elements)
+
+
 @dataclasses.dataclass(frozen=True)
 class D4(Step):
     """One of the eight rotations by 90 degrees and flips, each equally likely, for each image.
@@ -44,6 +53,10 @@ class D4(Step):
 
     name = "d4"
 
+    def elements(self, count, seed) -> tf.Tensor:
+        """int32 ``[count]``, 0 to 7, for :func:`apply_d4` or :func:`d4_matrices`."""
+        return tf.random.stateless_uniform([count], seed, 0, 8, tf.int32)
+
     def __call__(self, images, labels, seed):
-        elements = tf.random.stateless_uniform([tf.shape(images)[0]], seed, 0, 8, tf.int32)
+        elements = self.elements(tf.shape(images)[0], seed)
         return tf.ensure_shape(apply_d4(images, elements), images.shape), labels

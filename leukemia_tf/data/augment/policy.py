@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from leukemia_tf.data.augment.d4 import D4, d4_matrices
 from leukemia_tf.data.augment.step import Step
+from leukemia_tf.data.augment.warp import Warp, compose, warp_images
 from leukemia_tf.errors import InputError
 
 # Step name -> module and class. Imported on first use, because the keras-cv steps take seconds to import.
@@ -59,8 +61,17 @@ class Policy:
     steps: tuple[Step, ...]
 
     def __call__(self, images, labels, seed):
+        turns = None
         for number, step in enumerate(self.steps):
-            images, labels = step(images, labels, tf.random.experimental.stateless_fold_in(seed, number))
+            step_seed = tf.random.experimental.stateless_fold_in(seed, number)
+            if isinstance(step, D4) and isinstance(next(iter(self.steps[number + 1 :]), None), Warp):
+                # A warp follows and moves every pixel anyway: turn within it, which is free and gives the same image.
+                turns = d4_matrices(images.shape[1], step.elements(tf.shape(images)[0], step_seed))
+            elif turns is not None:
+                maps = step.draw(tf.shape(images)[0], images.shape[1], step_seed)
+                images, turns = warp_images(images, compose(turns, maps), step.fill), None
+            else:
+                images, labels = step(images, labels, step_seed)
         return images, labels
 
     def describe(self) -> dict:
