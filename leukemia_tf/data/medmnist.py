@@ -139,12 +139,13 @@ def _load(archive: np.lib.npyio.NpzFile, file: pathlib.Path, name: str) -> np.nd
 
 @contextlib.contextmanager
 def _opened(file: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
-    with _explained(file, "file"):
-        archive = np.load(file, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise InputError(f"`{file}` must be an NPZ file of several arrays; received a single array")
-    with archive:
-        yield archive
+    with contextlib.ExitStack() as stack:
+        with _explained(file, "file"):
+            # Opened here, because np.load leaves the file open when it is no archive.
+            archive = np.load(stack.enter_context(open(file, "rb")), allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise InputError(f"`{file}` must be an NPZ file of several arrays; received a single array")
+        yield stack.enter_context(archive)
 
 
 @contextlib.contextmanager
