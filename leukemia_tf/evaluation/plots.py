@@ -266,22 +266,23 @@ def save_plots(
     Raises:
         RunError: if the folder cannot be written.
     """
-    figures = {
-        "confusion": plot_confusion(metrics),
-        "roc": plot_roc(predictions, metrics),
-        "precision_recall": plot_precision_recall(predictions, metrics),
-        "learning_curves": plot_history(history) if history is not None and len(history) else None,
-        "subjects": plot_subjects(predictions, metrics["classes"]),
-        "errors": plot_errors(error_images or []),
-    }
     paths = {}
-    for name, figure in figures.items():
-        if figure is not None:
-            paths[name] = pathlib.Path(folder) / f"{name}.png"
-            with atomic_path(paths[name]) as temporary, warnings.catch_warnings():
-                # Class names may be in a script that the default font lacks; the report spells them out anyway.
-                warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-                figure.savefig(temporary, format="png", dpi=_DPI)
+    with warnings.catch_warnings():
+        # Class names may be in a script that the default font lacks; the tables of the report spell them out.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figures = {
+            "confusion": plot_confusion(metrics),
+            "roc": plot_roc(predictions, metrics),
+            "precision_recall": plot_precision_recall(predictions, metrics),
+            "learning_curves": plot_history(history) if history is not None and len(history) else None,
+            "subjects": plot_subjects(predictions, metrics["classes"]),
+            "errors": plot_errors(error_images or []),
+        }
+        for name, figure in figures.items():
+            if figure is not None:
+                paths[name] = pathlib.Path(folder) / f"{name}.png"
+                with atomic_path(paths[name]) as temporary:
+                    figure.savefig(temporary, format="png", dpi=_DPI)
     return paths
 
 
@@ -335,7 +336,8 @@ def _unit_square(axes: Axes) -> None:
 
 
 def _legend(axes: Axes, place: str, lines: int) -> None:
-    axes.legend(loc=place, fontsize=9 if lines < 5 else 7, framealpha=0.9, edgecolor="#e4e8ec")
+    if lines:
+        axes.legend(loc=place, fontsize=9 if lines < 5 else 7, framealpha=0.9, edgecolor="#e4e8ec")
 
 
 def _has(history: pd.DataFrame, column: str) -> bool:
@@ -347,4 +349,5 @@ def _plain(text: str, length: int) -> str:
     text = " ".join(str(text).encode("utf-8", "replace").decode("utf-8").split())
     text = "".join(character if character.isprintable() else "?" for character in text)
     text = text if len(text) <= length else text[: length - 1] + "…"
-    return text.replace("$", r"\$")
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text  # a legend leaves out labels that start with an underscore

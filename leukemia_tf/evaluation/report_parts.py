@@ -106,11 +106,13 @@ def per_class(metrics: dict[str, Any]) -> str:
     """Table of precision, recall and F1 (above two classes also areas) of each class with intervals."""
     keys = [key for key in ("precision", "recall", "f1", *_AREAS) if key in metrics["per_class"][0]]
     short = {"auc": "AUC", "average_precision": "AP"}
-    head = ["Class", "Images", "Subjects", "Predicted", *(short.get(key, _TITLES[key]) for key in keys)]
+    counts = ["images", "subjects", "predicted"]
+    if metrics["n_subjects"] is None:
+        counts.remove("subjects")
+    head = ["Class", *(key.capitalize() for key in counts), *(short.get(key, _TITLES[key]) for key in keys)]
     rows = []
     for row in metrics["per_class"]:
-        subjects = "unknown" if row["subjects"] is None else f"{row['subjects']:,}"
-        numbers = [f"{row['images']:,}", subjects, f"{row['predicted']:,}"]
+        numbers = [f"{row[key]:,}" for key in counts]
         rows.append([row["class"], *numbers, *(_value(key, row[key], lines=True) for key in keys)])
     level = f"{100 * metrics['bootstrap']['confidence']:g} %"
     return _table(head, rows, f"Test images by true class; {level} intervals below the values.", range(1, len(head)))
@@ -253,7 +255,7 @@ def _value(name: str, entry: dict[str, Any], lines: bool = False) -> str:
         return value
     low, high = _number(name, entry["low"]), _number(name, entry["high"])
     if lines:
-        return f"{value}\n{low.removesuffix(' %')} to {high}"
+        return f"{value}\n{low.removesuffix(' %')} – {high.removesuffix(' %')}"
     return f"{value} ({low} to {high})"
 
 
