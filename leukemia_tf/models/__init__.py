@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = attach(
         "Backbone": "backbones",
         "build_backbones": "backbones",
         "get_backbone": "backbones",
+        "last_map": "backbones",
         "build_model": "registry",
         "describe_model": "registry",
         "list_models": "registry",

@@ -29,8 +29,8 @@ class Backbone:
             (to [-1, 1]), ``"caffe"`` (BGR, mean taken off) or ``"torch"`` (ImageNet mean and deviation).
         min_size: the smallest side that it accepts.
         taps: layers with a feature map, from fine to coarse: the last one before each halving of the resolution from
-            a quarter of the input down (InceptionV3, whose earlier layers have no fixed names: from an eighth).
-        last_map: the layer whose map the pooling averages.
+            a quarter of the input down (InceptionV3, whose earlier layers have no fixed names: from an eighth). A
+            plus at the end stands for the sum that the layer's output goes into, which has no name (ConvNeXt).
     """
 
     name: str
@@ -40,7 +40,6 @@ class Backbone:
     preprocessing: str
     min_size: int
     taps: tuple[str, ...]
-    last_map: str
 
     @property
     def constructor(self) -> Callable[..., "keras.Model"]:
@@ -78,6 +77,17 @@ class Backbone:
             raise InputError(
                 f"`image_size` must be at least {self.min_size} for the backbone `{self.name}`. Received: {image_size}"
             )
+
+    def tap_outputs(self, model: "keras.Model") -> list["keras.KerasTensor"]:
+        """The feature maps of ``taps`` in a model that `build` made (or in its copy inside a loaded model)."""
+        maps = []
+        for tap in self.taps:
+            output = model.get_layer(tap.rstrip("+")).output
+            if tap.endswith("+"):
+                users = [step for step in model.operations if isinstance(step.input, list)]
+                output = next(step.output for step in users if any(tensor is output for tensor in step.input))
+            maps.append(output)
+        return maps
 
     def build(
         self,
@@ -127,53 +137,51 @@ BACKBONES: dict[str, Backbone] = {
     for backbone in (
         Backbone(
             "efficientnetb0", "EfficientNetB0", 1280, 224, "none", 32,
-            ("block2b_add", "block3b_add", "block5c_add", "block7a_project_bn"), "top_activation",
+            ("block2b_add", "block3b_add", "block5c_add", "block7a_project_bn"),
         ),
         Backbone(
             "efficientnetb3", "EfficientNetB3", 1536, 300, "none", 32,
-            ("block2c_add", "block3c_add", "block5e_add", "block7b_add"), "top_activation",
+            ("block2c_add", "block3c_add", "block5e_add", "block7b_add"),
         ),
         Backbone(
             "efficientnetv2b3", "EfficientNetV2B3", 1536, 300, "none", 32,
-            ("block2c_add", "block3c_add", "block5g_add", "block6l_add"), "top_activation",
+            ("block2c_add", "block3c_add", "block5g_add", "block6l_add"),
         ),
         Backbone(
             "resnet50", "ResNet50", 2048, 224, "caffe", 32,
-            ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"), "conv5_block3_out",
+            ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
         ),
         Backbone(
             "resnet152v2", "ResNet152V2", 2048, 224, "tf", 32,
-            ("conv2_block2_out", "conv3_block7_out", "conv4_block35_out", "post_relu"), "post_relu",
+            ("conv2_block2_out", "conv3_block7_out", "conv4_block35_out", "post_relu"),
         ),
         Backbone(
             "convnexttiny", "ConvNeXtTiny", 768, 224, "none", 32,
             (
-                "convnext_tiny_stage_0_block_2_identity", "convnext_tiny_stage_1_block_2_identity",
-                "convnext_tiny_stage_2_block_8_identity", "convnext_tiny_stage_3_block_2_identity",
+                "convnext_tiny_stage_0_block_2_identity+", "convnext_tiny_stage_1_block_2_identity+",
+                "convnext_tiny_stage_2_block_8_identity+", "convnext_tiny_stage_3_block_2_identity+",
             ),
-            "convnext_tiny_stage_3_block_2_identity",
         ),
-        Backbone("inceptionv3", "InceptionV3", 2048, 299, "tf", 75, ("mixed2", "mixed7", "mixed10"), "mixed10"),
+        Backbone("inceptionv3", "InceptionV3", 2048, 299, "tf", 75, ("mixed2", "mixed7", "mixed10")),
         Backbone(
             "xception", "Xception", 2048, 299, "tf", 71,
             ("block3_sepconv2_bn", "block4_sepconv2_bn", "block13_sepconv2_bn", "block14_sepconv2_act"),
-            "block14_sepconv2_act",
         ),
         Backbone(
             "vgg16", "VGG16", 512, 224, "caffe", 32,
-            ("block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"), "block5_pool",
+            ("block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"),
         ),
         Backbone(
             "vgg19", "VGG19", 512, 224, "caffe", 32,
-            ("block3_conv4", "block4_conv4", "block5_conv4", "block5_pool"), "block5_pool",
+            ("block3_conv4", "block4_conv4", "block5_conv4", "block5_pool"),
         ),
         Backbone(
             "densenet121", "DenseNet121", 1024, 224, "torch", 32,
-            ("conv2_block6_concat", "conv3_block12_concat", "conv4_block24_concat", "relu"), "relu",
+            ("conv2_block6_concat", "conv3_block12_concat", "conv4_block24_concat", "relu"),
         ),
         Backbone(
             "mobilenetv2", "MobileNetV2", 1280, 224, "tf", 32,
-            ("block_2_add", "block_5_add", "block_12_add", "out_relu"), "out_relu",
+            ("block_2_add", "block_5_add", "block_12_add", "out_relu"),
         ),
     )
 }
@@ -191,6 +199,17 @@ def get_backbone(name: str) -> Backbone:
     close = difflib.get_close_matches(str(name).lower(), BACKBONES, n=3, cutoff=0.5)
     hint = f" (did you mean {' or '.join(close)}?)" if close else ""
     raise InputError(f"`backbone` must be one of {', '.join(BACKBONES)}{hint}. Received: {name!r}")
+
+
+def last_map(model: "keras.Model") -> "keras.KerasTensor":
+    """The feature map (B, h, w, features) that a backbone's global pooling takes, or its output without pooling."""
+    import keras
+
+    kinds = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+    if len(model.output.shape) == 4:
+        return model.output
+    # Squeeze-and-excitation blocks pool as well, so it is the last one.
+    return [layer for layer in model.layers if isinstance(layer, kinds)][-1].input
 
 
 def build_backbones(

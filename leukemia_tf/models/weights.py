@@ -17,6 +17,7 @@ import http.client
 import os
 import pathlib
 import socket
+import warnings
 from typing import TYPE_CHECKING, Iterator
 
 import h5py
@@ -130,7 +131,10 @@ def _load_file(model: keras.Model, backbone: "Backbone", path: pathlib.Path) -> 
             f"It should hold {wanted}. Received: `{path.name}`"
         )
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            # For a file that does not fit, Keras warns of a hundred layers before it raises.
+            warnings.filterwarnings("ignore", message="Skipping nested container")
+            model.load_weights(path)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(
             f"`weights`: `{path}` does not fit `{backbone.name}`: the shapes differ. It should hold {wanted}. "

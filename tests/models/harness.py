@@ -19,6 +19,35 @@ def random_images(batch: int, size: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0, 255, (batch, size, size, 3)).astype("float32")
 
 
+def enliven(model: keras.Model, images: np.ndarray) -> None:
+    """Give a random network outputs that depend on its input.
+
+    With fresh statistics the signal shrinks at every normalisation (MobileNetV2's features are 1e-12), and two models
+    that have nothing in common would look equal. So the statistics of ``images`` are put in.
+    """
+    norms = [
+        layer
+        for layer in model._flatten_layers(include_self=False, recursive=True)
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    before = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0
+    model(images, training=True)
+    for layer, momentum in zip(norms, before):
+        layer.momentum = momentum
+
+
+def assert_close(actual, expected, tolerance: float = 1e-3) -> None:
+    """The difference of two arrays is small beside the second (in the Euclidean norm), which is not zero.
+
+    Element by element would be too strict: a hundred layers amplify the rounding of the first one here and there.
+    """
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape and np.linalg.norm(expected) > 1e-3
+    assert np.linalg.norm(actual - expected) <= tolerance * np.linalg.norm(expected)
+
+
 def check_builder(build: Callable[[], keras.Model], *, image_size: int, num_classes: int, tmp_path) -> keras.Model:
     """Check a builder and return the model that it built.
 
@@ -31,6 +60,8 @@ def check_builder(build: Callable[[], keras.Model], *, image_size: int, num_clas
     model = build()
     units = 1 if num_classes == 2 else num_classes
     images = random_images(3, image_size)
+    enliven(model, images)
+    assert np.ptp(model(images, training=False).numpy(), axis=0).max() > 1e-4
 
     # Shapes: on paper, and with two batch sizes; probabilities of several classes add up to one.
     assert model.output_shape == (None, units)

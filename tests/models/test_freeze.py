@@ -57,7 +57,7 @@ def test_numbers(model, which, freeze, expected):
 
 
 def test_the_choice_does_not_depend_on_the_ones_before(model):
-    """Setting `trainable` to the value it has reaches no inner layer on TensorFlow; the order of calls must not tell."""
+    """Setting `trainable` to the value it has reaches no inner layer on TensorFlow; the order must not tell."""
     for which, freeze, expected in [*CASES, *reversed(CASES)]:
         open_layers(model, which, freeze_batchnorm=freeze)
         assert trainable(model) == expected, which
