@@ -48,6 +48,9 @@ def make_predictions(
         values = values[:, None]
     if values.ndim == 2 and values.shape[1] == 1 and len(classes) == 2:
         values = np.concatenate([1.0 - values, values], axis=1)
+    # A mean of several softmax outputs can miss 0 or 1 by a rounding error; anything more is a fault.
+    values = np.where((values > 1.0) & (values <= 1.0 + 1e-6), 1.0, values)
+    values = np.where((values < 0.0) & (values >= -1e-6), 0.0, values)
     if values.ndim != 2 or values.shape != (len(table), len(classes)):
         raise InputError(
             f"`probabilities` must have shape [{len(table)}, {len(classes)}] (images, classes"

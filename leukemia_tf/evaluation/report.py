@@ -28,14 +28,14 @@ _THUMBNAIL = 168
 
 
 def summarize_table(
-    table: pd.DataFrame, classes: Sequence[str], *, split_level: str | None = None, split_hash: str | None = None
+    table: pd.DataFrame, classes: Sequence[str], *, level: str | None = None, split_hash: str | None = None
 ) -> dict[str, Any]:
     """Count images and subjects of each split and class, for `write_report`.
 
     Args:
         table: one row an image with ``label``, ``subject`` and ``split``.
         classes: names, in order.
-        split_level: "subject", "image" or "official"; default ``table.attrs["split_level"]``.
+        level: of the split: "subject", "image" or "official"; default ``table.attrs["split_level"]``.
         split_hash: fingerprint of the split.
 
     Returns:
@@ -61,7 +61,7 @@ def summarize_table(
     return {
         "n_images": len(table),
         "n_subjects": subjects(table),
-        "split_level": split_level or table.attrs.get("split_level"),
+        "split_level": level or table.attrs.get("split_level"),
         "split_hash": split_hash,
         "splits": splits,
     }

@@ -46,8 +46,11 @@ def escape(value: Any) -> str:
 def subtitle(recipe: dict[str, Any], manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
     """Model, data set and size of the test on one line."""
     pieces = []
-    if recipe.get("model"):
-        pieces.append(f"Model {escape(_short(recipe['model']))}")
+    model_spec = recipe.get("model")
+    if isinstance(model_spec, dict):
+        model_spec = model_spec.get("builder")
+    if model_spec:
+        pieces.append(f"Model {escape(_short(model_spec))}")
     if manifest.get("title") or manifest.get("name"):
         pieces.append(f"evaluated on {escape(manifest.get('title') or manifest['name'])}")
     pieces.append(_sample(metrics))
@@ -151,8 +154,8 @@ def errors(thumbnails: Sequence[tuple[str, str]], predictions: pd.DataFrame) -> 
     )
     return (
         '<section aria-labelledby="errors"><h2 id="errors">Most confident errors</h2>'
-        f'<p class="note">{len(thumbnails)} of {wrong:,} wrong predictions, the surest first; in brackets the '
-        f'probability of the predicted class.</p><div class="gallery">{figures}</div></section>'
+        f'<p class="note">{len(thumbnails)} of {wrong:,} wrong predictions, the surest first.</p>'
+        f'<div class="gallery">{figures}</div></section>'
     )
 
 
@@ -191,7 +194,7 @@ def model(recipe: dict[str, Any]) -> str:
     facts = [(key, value) for key, value in _flatten(recipe) if not (tabular and key == "phases")]
     out = _facts([(key, _short(value)) for key, value in facts])
     if tabular:
-        keys = list(dict.fromkeys(key for phase in phases for key, value in phase.items() if value is not None))
+        keys = list(dict.fromkeys(key for phase in phases for key, value in phase.items() if _says_something(value)))
         rows = [[_short(phase.get(key, "")) for key in keys] for phase in phases]
         out += _table([key.replace("_", " ").capitalize() for key in keys], rows, "Training phases, in order.", ())
     text = json.dumps(recipe, indent=2, ensure_ascii=False, default=str)
@@ -255,7 +258,8 @@ def _value(name: str, entry: dict[str, Any], lines: bool = False) -> str:
         return value
     low, high = _number(name, entry["low"]), _number(name, entry["high"])
     if lines:
-        return f"{value}\n{low.removesuffix(' %')} – {high.removesuffix(' %')}"
+        low, high = low.removesuffix(" %"), high.removesuffix(" %")
+        return f"{value}\n{low}" + (f" – {high}" if high != low else "")
     return f"{value} ({low} to {high})"
 
 
@@ -302,6 +306,10 @@ def _short(value: Any) -> str:
         value = ", ".join(map(str, value)) if _is_flat(value) else json.dumps(value, default=str, ensure_ascii=False)
     text = "" if value is None else str(value)
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + " ..."
+
+
+def _says_something(value: Any) -> bool:
+    return isinstance(value, bool) or value not in (None, "", 0, [], (), {})
 
 
 def _is_flat(value: Any) -> bool:

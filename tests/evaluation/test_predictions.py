@@ -51,6 +51,11 @@ def test_argmax_above_two_classes_and_float32_is_kept():
     assert frame["prob_y"].tolist() == [float(np.float32(0.7)), float(np.float32(0.3))]
 
 
+def test_rounding_errors_are_not_faults():
+    frame = make_predictions(table(["a", "b"]), np.array([[1 + 2e-7, -2e-7], [0.0, 1 + 1e-6]]), ["a", "b"])
+    assert frame[["prob_a", "prob_b"]].to_numpy().tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
 def test_a_table_without_subject_and_label():
     frame = make_predictions(pd.DataFrame({"path": ["a.png"]}), np.array([[0.3]]), ["a", "b"])
     assert frame.loc[0, ["subject", "label", "prediction"]].tolist() == ["", "", "a"]

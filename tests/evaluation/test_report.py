@@ -65,10 +65,16 @@ def inputs(classes=("hem", "all"), subjects=True, synthetic=False, path="cells/{
     captions = most_confident_errors(frame)["caption"]
     return {
         "title": "A run",
-        "recipe": {"model": "ensemble", "phases": [{"name": "head", "epochs": 2}, {"name": "all", "epochs": 3}]},
+        "recipe": {
+            "model": {"builder": "ensemble", "options": {"dropout": 0.5}, "weights": "imagenet"},
+            "phases": [
+                {"name": "head", "epochs": 2, "patience": 0, "frozen": False, "config": {}},
+                {"name": "all", "epochs": 3, "patience": 0, "frozen": False, "config": {}},
+            ],
+        },
         "environment": {"command": ["leukemia-tf", "train", "x y"], "versions": {"keras": "3.15.1"}},
         "manifest": {"title": "Cells", "synthetic": synthetic, "licence": "CC0", "known_faults": ["one fault"]},
-        "table": summarize_table(whole, classes, split_level="subject" if subjects else "image", split_hash="ab" * 32),
+        "table": summarize_table(whole, classes, level="subject" if subjects else "image", split_hash="ab" * 32),
         "metrics": compute_metrics(frame, classes, bootstrap=50),
         "predictions": frame,
         "history": pd.DataFrame({"phase": ["head", "all"], "epoch": [0, 0], "loss": [1.0, 0.5]}),
@@ -97,6 +103,9 @@ def test_what_the_page_says(tmp_path):
     assert "By subject: no subject has images in two splits." in page.text and "ab" * 32 in page.text
     assert "All 40 (1) 40 (10)" in page.text  # train, test; subjects in brackets
     assert "truncated 2" in page.text and "one fault" in page.text and "mind the gap" in page.text
+    assert "Model ensemble, evaluated on Cells, 40 test images of 10 subjects" in page.text
+    assert "Name Epochs Frozen head 2 False all 3 False" in page.text  # columns that say nothing are left out
+    assert "model.options.dropout 0.5" in page.text
     assert "leukemia-tf train 'x y'" in page.text and "versions.keras 3.15.1" in page.text
     assert "verify_metrics('predictions.csv', 'metrics.json')" in page.text
 
