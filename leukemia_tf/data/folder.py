@@ -25,6 +25,8 @@ from leukemia_tf.errors import InputError
 log = logging.getLogger(__name__)
 
 _FOLD = re.compile(r"fold[ _-]?\d+", re.IGNORECASE)
+# What lies beside images by right, and is not worth a line.
+_DOCUMENTS = (".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".pdf", ".html", ".docx", ".xlsx")
 
 
 def open_folder(folder: str | os.PathLike) -> tuple[Manifest, pd.DataFrame]:
@@ -143,7 +145,8 @@ def list_images(folder: pathlib.Path, root: pathlib.Path) -> list[str]:
             if is_hidden(name):
                 continue
             if path.suffix.lower() not in SUFFIXES:
-                other.append(path)
+                if path.suffix.lower() not in _DOCUMENTS:
+                    other.append(path)
             elif path.is_symlink() and not path.resolve().is_relative_to(root):
                 outside.append(path)
             else:

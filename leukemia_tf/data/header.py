@@ -19,6 +19,7 @@ _SUFFIXES = {
     "BMP": (".bmp", ".dib"),
     "TIFF": (".tif", ".tiff"),
 }
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"BM", b"II*\0", b"MM\0*")
 _BITS_PER_SAMPLE = 258  # TIFF tag
 
 
@@ -100,6 +101,8 @@ def read_header(data: bytes, path: str = "") -> Header:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenImage(path, _too_large(one_line(error))) from error
     except Image.UnidentifiedImageError as error:
+        if data.startswith(_STARTS):
+            raise BrokenImage(path, "the header is damaged") from error
         raise BrokenImage(path, f"not a JPEG, PNG, BMP or TIFF image; it starts with {data[:8]!r}") from error
     except Exception as error:  # Pillow's format readers raise what they meet: struct.error, SyntaxError, KeyError...
         raise BrokenImage(path, f"the header is damaged ({one_line(error)})") from error
@@ -107,7 +110,7 @@ def read_header(data: bytes, path: str = "") -> Header:
         raise BrokenImage(path, _too_large(f"{header.width} x {header.height} pixels"))
     if header.width < 1 or header.height < 1:
         raise BrokenImage(path, f"the image has no pixels; received {header.width} x {header.height}")
-    if header.mode in ("I", "F"):
+    if header.mode in ("I", "F") and header.format != "PNG":  # older Pillow calls the 16 bits of a PNG "I"
         raise BrokenImage(path, f"samples must have 8 or 16 bits; received 32-bit samples (mode {header.mode!r})")
     return header
 

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -51,6 +52,9 @@ def broken_files():
     jpeg, tiff = encode("JPEG"), encode("TIFF")
     huge = bytearray(encode())
     huge[16:24] = (20_000).to_bytes(4, "big") * 2
+    huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
+    damaged = bytearray(encode())
+    damaged[18] ^= 1
     return {
         "a/short.jpg": jpeg[: len(jpeg) * 2 // 3],
         "a/short.png": encode()[:-200],
@@ -59,6 +63,7 @@ def broken_files():
         "b/text.png": b"this is text",
         "b/empty.jpg": b"",
         "b/huge.png": bytes(huge),
+        "b/damaged.png": bytes(damaged),
         "b/animation.png": encode("GIF", "P"),
     }
 
@@ -72,13 +77,15 @@ def test_every_broken_file_is_named_on_a_line_of_its_own(tmp_path, caplog):
     assert [line.split("`")[1] for line in lines[:-1]] == sorted(files)
     assert lines[-1] == f"{len(files)} images are not usable; --skip-broken leaves them out"
     assert any("`b/empty.jpg`: the file is empty (0 bytes)" in line for line in lines)
+    assert any("`b/huge.png`: at most 100 megapixels are accepted" in line for line in lines)
+    assert any("`b/damaged.png`: the header is damaged" in line for line in lines)
     assert any("`a/short.jpg`: truncated or damaged JPEG data" in line for line in lines)
 
     kept = scan_table(manifest, table, skip_broken=True)
     assert list(kept["path"]) == sorted(good())
     assert list(kept.index) == list(range(len(kept)))
     assert [entry["path"] for entry in kept.attrs["skipped"]] == sorted(files)
-    assert any("8 images are left out" in message for message in caplog.messages)
+    assert any("9 images are left out" in message for message in caplog.messages)
 
 
 def test_files_that_vanish_or_cannot_be_read(tmp_path):
