@@ -15,18 +15,6 @@ from leukemia_tf import __version__
 from leukemia_tf.errors import LeukemiaTFError, RunError
 from leukemia_tf.files import is_full
 
-_HEADLINE = (
-    "accuracy",
-    "balanced_accuracy",
-    "weighted_f1",
-    "macro_f1",
-    "roc_auc",
-    "average_precision",
-    "sensitivity",
-    "specificity",
-)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 the run or check failed, 2 wrong use or bad input."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -125,9 +113,9 @@ def _common_arguments(parser: argparse.ArgumentParser, call) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from leukemia_tf.recipes.override import override, parse_assignments
+    from leukemia_tf.recipes.overrides import override, parse_assignments
     from leukemia_tf.recipes.registry import get_recipe
-    from leukemia_tf.recipes.train import for_source, train
+    from leukemia_tf.recipes.train_recipe import for_source, train_recipe
 
     recipe = for_source(get_recipe(options.recipe), options.data, smoke=options.smoke)
     given = {
@@ -141,7 +129,7 @@ def _train(options: argparse.Namespace) -> int:
     recipe = override(recipe, parse_assignments(options.changes))
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     run_dir = pathlib.Path(options.run_dir or pathlib.Path("runs") / f"{recipe.name}-{stamp}")
-    run = train(recipe, run_dir, progress=not options.quiet, command=options.command)
+    run = train_recipe(recipe, run_dir, progress=not options.quiet, command=options.command)
     _print_metrics(run.metrics)
     print(f"report:      {run.path / 'report.html'}")
     print(f"model:       {run.path / 'model.keras'}, {run.path / 'saved_model'}")
@@ -206,10 +194,12 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _print_metrics(metrics: dict) -> None:
+    from leukemia_tf.evaluation.metrics import METRICS
+
     unit = metrics["bootstrap"]["unit"]
     subjects = f" of {metrics['n_subjects']} subjects" if metrics.get("n_subjects") else ""
     print(f"test split:  {metrics['n_images']} images{subjects}; 95 % intervals by resampling {unit}s")
-    for name in _HEADLINE:
+    for name in METRICS:
         entry = metrics.get(name)
         if entry is None:
             raise RunError(f"`metrics.json` lacks `{name}`; it was written by another version")

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = attach(
         "get_recipe": "registry",
         "list_recipes": "registry",
         "load_run": "run",
-        "override": "override",
-        "train": "train",
+        "override": "overrides",
+        "train_recipe": "train_recipe",
     },
 )

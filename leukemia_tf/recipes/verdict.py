@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from leukemia_tf.evaluation import (
     make_predictions,
     most_confident_errors,
     read_predictions,
-    save_plots,
+    summarize_table,
     write_metrics,
     write_predictions,
     write_report,
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
     from leukemia_tf.data import Manifest
     from leukemia_tf.recipes.run import Run
-
-log = logging.getLogger(__name__)
-
 
 def write_figures(
     folder: str | os.PathLike, predictions: pd.DataFrame, classes: list[str], *, bootstrap: int, seed: int
@@ -84,25 +80,20 @@ def write_verdict(
         (pixels[rows[error.path]], f"{error.label} called {error.prediction}\n{pathlib.PurePosixPath(error.path).name}")
         for error in most_confident_errors(predictions).itertuples()
     ]
-    save_plots(run.path / "plots", predictions=predictions, metrics=metrics, history=history, error_images=errors)
-    counts = table[table["split"] != ""].groupby(["split", "label"])
     write_report(
         run.path,
         title=recipe.title,
         recipe=recipe.to_dict(),
         environment=read_json(run.path / "environment.json"),
         manifest=manifest.to_dict(),
-        table=table,
-        split_level=info["split_level"],
-        split_hash=info["split_hash"],
+        table=summarize_table(table, classes, level=info["split_level"], split_hash=info["split_hash"]),
         history=history,
         metrics=metrics,
         predictions=predictions,
-        error_images=errors,
+        pixels_of_errors=errors,
         skipped=info["skipped"],
         notices=notices(run, manifest),
     )
-    log.info("%d test images of %d split-label groups judged", len(test), counts.ngroups)
 
 
 def notices(run: Run, manifest: Manifest) -> list[str]:

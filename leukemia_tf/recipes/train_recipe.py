@@ -27,7 +27,7 @@ _MAY_CHANGE = {"minutes", "tensorboard"}
 """Fields that a resumed command may give another value."""
 
 
-def train(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool = True, command: str = "") -> Run:
+def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool = True, command: str = "") -> Run:
     """Train `recipe` in `run_dir` and write the verdict and the exports there.
 
     The same call again goes on where the last one stopped; a finished run is returned as it is.
@@ -130,7 +130,7 @@ def train(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool = True, 
 
 def for_source(recipe: Recipe, source: str | None, *, smoke: bool = False) -> Recipe:
     """The recipe for `source` (None: its own), with the overrides for the sample and for a smoke test applied."""
-    from leukemia_tf.recipes.override import override
+    from leukemia_tf.recipes.overrides import override
 
     if source is not None:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=source))
