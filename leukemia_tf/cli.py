@@ -15,6 +15,7 @@ from leukemia_tf import __version__
 from leukemia_tf.errors import LeukemiaTFError, RunError
 from leukemia_tf.files import is_full
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 the run or check failed, 2 wrong use or bad input."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -88,19 +89,26 @@ def _parser(name: str) -> argparse.ArgumentParser:
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="name of a recipe, such as ensemble (see `leukemia-tf list`)")
     parser.add_argument(
-        "--data", help="a data set's name, a folder of class folders, a CSV table (path,label[,subject][,split]) or a "
-        "MedMNIST .npz; the embedded synthetic sample without it"
+        "--data",
+        help="a data set's name, a folder of class folders, a CSV table (path,label[,subject][,split]) or a "
+        "MedMNIST .npz; the embedded synthetic sample without it",
     )
     parser.add_argument(
         "--run-dir", help="folder of the run (default: a new one under runs/); the same command with it goes on"
     )
-    parser.add_argument("--weights", help="imagenet, none, a .weights.h5 file, or a folder of <backbone>_notop.weights.h5")
+    parser.add_argument(
+        "--weights", help="imagenet, none, a .weights.h5 file, or a folder of <backbone>_notop.weights.h5"
+    )
     parser.add_argument("--image-size", type=int, help="side of the images in pixels")
     parser.add_argument("--smoke", action="store_true", help="a run of seconds that only shows that all parts work")
     parser.add_argument("--seed", type=int, help="seed of split, weights, order, augmentation and dropout")
     parser.add_argument("--minutes", type=float, help="time budget of this call; training ends in time and is judged")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", dest="changes",
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="changes",
         help="change a field of the recipe by its dotted name, such as data.policy=d4 or phases.head.epochs=3",
     )
     _common_arguments(parser, _train)

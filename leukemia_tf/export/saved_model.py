@@ -77,9 +77,7 @@ def export_saved_model(
         from_images,
         input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")],
     )
-    archive.add_endpoint(
-        "serve_bytes", from_bytes, input_signature=[tf.TensorSpec([None], tf.string, name="encoded")]
-    )
+    archive.add_endpoint("serve_bytes", from_bytes, input_signature=[tf.TensorSpec([None], tf.string, name="encoded")])
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=".tmp-", dir=path.parent))

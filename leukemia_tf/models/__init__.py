@@ -18,5 +18,6 @@ __getattr__, __dir__, __all__ = attach(
         "describe_open": "freeze",
         "open_layers": "freeze",
         "load_model": "loading",
+        "uncompiled": "loading",
     },
 )

@@ -32,3 +32,15 @@ def load_model(path: str | os.PathLike, *, compile: bool = False) -> keras.Model
     except (ValueError, TypeError, KeyError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"`{path}` cannot be read as a Keras model: {reason}") from error
+
+
+def uncompiled(model: keras.Model) -> keras.Model:
+    """The same layers and weights as a model that was never compiled, whose files hold no optimizer.
+
+    Saved with its optimizer, a model that was trained with Adam is three times as large, and loading the file warns
+    wherever another optimizer waits.
+
+    Args:
+        model: functional or sequential, as those of all builders are.
+    """
+    return keras.Model(model.inputs, model.outputs, name=model.name)

@@ -58,7 +58,8 @@ def _replace(owner: Any, names: list[str], value: Any, full: str) -> Any:
         new = _replace(current, rest, value, full) if rest else _convert(value, hints[head], current, full)
         return dataclasses.replace(owner, **{head: new})
     if isinstance(owner, dict):
-        if owner and head not in owner and rest:
+        # An optimizer takes many arguments that no recipe lists; a builder's options are all listed.
+        if owner and head not in owner and (rest or full.startswith("model.options.")):
             raise _unknown(full, head, list(owner))
         if rest:
             return {**owner, head: _replace(owner[head], rest, value, full)}
@@ -72,14 +73,20 @@ def _replace(owner: Any, names: list[str], value: Any, full: str) -> Any:
             index = int(head)
         else:
             raise _unknown(full, head, [*names_of, *map(str, range(len(owner)))])
-        item = _replace(owner[index], rest, value, full) if rest else _convert(value, type(owner[index]), owner[index], full)
+        item = (
+            _replace(owner[index], rest, value, full)
+            if rest
+            else _convert(value, type(owner[index]), owner[index], full)
+        )
         return owner[:index] + (item,) + owner[index + 1 :]
     raise _unknown(full, head, [])
 
 
 def _convert(value: Any, kind: Any, current: Any, full: str) -> Any:
     """Make `value` a `kind`, or say that it can't be one."""
-    if dataclasses.is_dataclass(current) or (isinstance(current, tuple) and any(map(dataclasses.is_dataclass, current))):
+    if dataclasses.is_dataclass(current) or (
+        isinstance(current, tuple) and any(map(dataclasses.is_dataclass, current))
+    ):
         raise InputError(f"`{full}` has fields of its own; set one of them, by its dotted name. Received: {value!r}")
     text = isinstance(value, _Text)
     origin = typing.get_origin(kind) or kind

@@ -48,7 +48,9 @@ def predict_images(
     threshold = threshold if len(classes) == 2 else 0.5
     if isinstance(images, (np.ndarray, tf.Tensor)):
         if images.ndim != 4 or images.shape[-1] != 3:
-            raise InputError(f"`images` is an array (N, H, W, 3), RGB in [0, 255]. Received: shape {tuple(images.shape)}")
+            raise InputError(
+                f"`images` is an array (N, H, W, 3), RGB in [0, 255]. Received: shape {tuple(images.shape)}"
+            )
         table = pd.DataFrame({"path": [str(index) for index in range(len(images))]})
         found = run.model.predict(resize_images(images, size), batch_size=batch_size, verbose=int(progress))
         return make_predictions(table, np.asarray(found, np.float32), classes, threshold=threshold).drop(

@@ -54,9 +54,7 @@ class DataSpec:
                 f"`data.fractions` is three shares above 0 (train, val, test) that add up to 1. Received: {self.fractions}"
             )
         if self.balance not in ("none", "class_weight", "oversample"):
-            raise InputError(
-                f"`data.balance` is 'none', 'class_weight' or 'oversample'. Received: {self.balance!r}"
-            )
+            raise InputError(f"`data.balance` is 'none', 'class_weight' or 'oversample'. Received: {self.balance!r}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Iterator
 
 from leukemia_tf.errors import InputError, RunError
-from leukemia_tf.files import read_json, write_json
+from leukemia_tf.files import atomic_path, read_json, write_json
 from leukemia_tf.recipes.recipe import Recipe
 from leukemia_tf.recipes.run import RESEARCH_USE, Run
 
@@ -42,12 +42,17 @@ def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool =
         InputError: for bad data, or a `run_dir` of another recipe.
         RunError: if training or an export fails, or the folder cannot be written.
     """
-    began = time.monotonic()
     run = _open_run(recipe, pathlib.Path(run_dir))
     if run.finished:
         log.info("`%s` is finished; nothing is trained again", run.path)
         return run
+    with _Notices(run.info.get("notices", [])) as notices:
+        _train(recipe, run, notices, progress, command)
+    return run
 
+
+def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command: str) -> None:
+    began = time.monotonic()
     from leukemia_tf.data import load_pixels, make_pipeline, steps_per_epoch
     from leukemia_tf.recipes.environment import describe_environment
     from leukemia_tf.training import TimeBudget, fit_phases, set_determinism
@@ -116,6 +121,7 @@ def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool =
         _save_model(model, run)
         from leukemia_tf.recipes.verdict import write_verdict
 
+        run.update_info(notices=notices.lines)
         write_verdict(run, model, manifest, table, parts["test"], pixels["test"], history)
         _export(model, run, manifest, size)
 
@@ -125,7 +131,6 @@ def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool =
     )
     if not complete:
         log.warning("The time budget ended training early: these are the figures so far; the same command goes on.")
-    return run
 
 
 def for_source(recipe: Recipe, source: str | None, *, smoke: bool = False) -> Recipe:
@@ -159,7 +164,9 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
     file = path / "recipe.json"
     if not file.exists():
         if path.is_dir() and any(path.iterdir()):
-            raise InputError(f"`run_dir` is a new or empty folder, or one of a run. Received: {path} (holds other files)")
+            raise InputError(
+                f"`run_dir` is a new or empty folder, or one of a run. Received: {path} (holds other files)"
+            )
         write_json(file, wanted)
         return Run(path)
     there = read_json(file)
@@ -194,7 +201,9 @@ def _data(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, pd.DataFr
     data = recipe.data
     manifest, table = open_data(data.source, skip_broken=data.skip_broken)
     if manifest.synthetic:
-        log.warning("SYNTHETIC DATA: `%s` is rendered, not photographed; its figures say nothing of patients.", data.source)
+        log.info(
+            "SYNTHETIC DATA: `%s` is rendered, not photographed; its figures say nothing of patients.", data.source
+        )
     stored = run.path / "table.csv"
     if stored.exists():
         before = read_table(stored)
@@ -225,7 +234,7 @@ def _data(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, pd.DataFr
             skipped=skipped,
             research_use=RESEARCH_USE,
         )
-    assert_disjoint(table)
+    assert_disjoint(table, level=run.info["split_level"])
     return manifest, table
 
 
@@ -242,15 +251,15 @@ def _subset(table: pd.DataFrame, split: str, most: int, seed: int) -> pd.DataFra
     kept, _ = train_test_split(rows, train_size=most, random_state=seed, stratify=table.loc[rows, "label"])
     table = table.copy()
     table.loc[rows.difference(kept), "split"] = ""
-    log.info("Only %d of %d %s images are used (a stratified choice)", most, len(rows), split)
+    log.warning("only %d of %d %s images are used, a stratified choice", most, len(rows), split)
     return table
 
 
 def _save_model(model: keras.Model, run: Run) -> None:
-    from leukemia_tf.files import atomic_path
+    from leukemia_tf.models import uncompiled
 
     with atomic_path(run.path / "model.keras") as temporary:
-        model.save(temporary)
+        uncompiled(model).save(temporary)
 
 
 def _export(model: keras.Model, run: Run, manifest: Manifest, size: int) -> None:
@@ -263,6 +272,26 @@ def _export(model: keras.Model, run: Run, manifest: Manifest, size: int) -> None
         image_size=size,
         notice=RESEARCH_USE,
     )
+
+
+class _Notices(logging.Handler):
+    """Collect what was warned of, because a reader of the report must know it as well."""
+
+    def __init__(self, lines: list[str]):
+        super().__init__(logging.WARNING)
+        self.lines = list(lines)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line not in self.lines:
+            self.lines.append(line)
+
+    def __enter__(self) -> _Notices:
+        logging.getLogger("leukemia_tf").addHandler(self)
+        return self
+
+    def __exit__(self, *_) -> None:
+        logging.getLogger("leukemia_tf").removeHandler(self)
 
 
 @contextlib.contextmanager

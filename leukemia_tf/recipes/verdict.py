@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from leukemia_tf.data import Manifest
     from leukemia_tf.recipes.run import Run
 
+
 def write_figures(
     folder: str | os.PathLike, predictions: pd.DataFrame, classes: list[str], *, bootstrap: int, seed: int
 ) -> dict[str, Any]:
@@ -92,26 +93,5 @@ def write_verdict(
         predictions=predictions,
         pixels_of_errors=errors,
         skipped=info["skipped"],
-        notices=notices(run, manifest),
+        notices=info["notices"],
     )
-
-
-def notices(run: Run, manifest: Manifest) -> list[str]:
-    """What a reader of the figures must know."""
-    info, recipe = run.info, run.recipe
-    found = []
-    if manifest.synthetic:
-        found.append("The images are synthetic. The figures show that the software works; they say nothing of patients.")
-    if info["split_level"] == "image":
-        found.append(
-            "The split is by image, because no subjects are known: images of one subject can lie on both sides, which "
-            "flatters every figure."
-        )
-    if recipe.data.max_train_images or recipe.data.max_val_images:
-        found.append(
-            f"Trained on a stratified subset (at most {recipe.data.max_train_images or 'all'} training and "
-            f"{recipe.data.max_val_images or 'all'} validation images); the test split is complete."
-        )
-    if info.get("weights") == "random":
-        found.append("The backbones began with random weights, not with ImageNet's; expect less than with them.")
-    return found

@@ -72,6 +72,4 @@ class Phase:
             )
         for limit in ("patience", "plateau_patience", "warmup_epochs"):
             if getattr(self, limit) < 0:
-                raise InputError(
-                    f"`{limit}` of phase `{self.name}` is 0 or more. Received: {getattr(self, limit)}"
-                )
+                raise InputError(f"`{limit}` of phase `{self.name}` is 0 or more. Received: {getattr(self, limit)}")

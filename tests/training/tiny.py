@@ -49,9 +49,7 @@ def train_batches(first_epoch: int) -> tf.data.Dataset:
                 yield images[8 * step : 8 * step + 8], labels[8 * step : 8 * step + 8]
             epoch += 1
 
-    return tf.data.Dataset.from_generator(
-        epochs, output_signature=(tf.TensorSpec((8, 8, 8, 3)), tf.TensorSpec((8, 1)))
-    )
+    return tf.data.Dataset.from_generator(epochs, output_signature=(tf.TensorSpec((8, 8, 8, 3)), tf.TensorSpec((8, 1))))
 
 
 def val_batches() -> tf.data.Dataset:

@@ -11,6 +11,7 @@ import keras
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.files import atomic_path
+from leukemia_tf.models import uncompiled
 
 
 class BestCheckpoint(keras.callbacks.Callback):
@@ -19,6 +20,8 @@ class BestCheckpoint(keras.callbacks.Callback):
     `keras.callbacks.ModelCheckpoint` forgets its best value between two `fit` calls and writes in place; here the
     value is an attribute of the HDF5 file itself, so a resumed run compares with what is really on disk, and the
     file is replaced in one step.
+
+    The model must be functional or sequential, as all builders' are.
 
     Args:
         path: a name that ends in ``.weights.h5``; `keras.Model.load_weights` reads it.
@@ -59,7 +62,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         if math.isnan(value) or (best is not None and not self.is_better(value, best["value"])):
             return
         with atomic_path(self.path) as temporary:
-            self.model.save_weights(temporary, overwrite=True)
+            uncompiled(self.model).save_weights(temporary, overwrite=True)
             with h5py.File(temporary, "r+") as file:
                 file.attrs["best_value"] = value
                 file.attrs["best_monitor"] = self.monitor

@@ -98,9 +98,11 @@ class ResumeState(keras.callbacks.Callback):
             "history": self.history,
             "fingerprint": self.fingerprint,
             "callbacks": {
-                _key(callback): callback.get_state()
-                if hasattr(callback, "get_state")
-                else {name: _plain(getattr(callback, name)) for name in _KEPT[type(callback).__name__]}
+                _key(callback): (
+                    callback.get_state()
+                    if hasattr(callback, "get_state")
+                    else {name: _plain(getattr(callback, name)) for name in _KEPT[type(callback).__name__]}
+                )
                 for callback in self.recorded
                 if hasattr(callback, "get_state") or type(callback).__name__ in _KEPT
             },
@@ -118,7 +120,6 @@ class ResumeState(keras.callbacks.Callback):
         self.history = state["history"]
         self._restored = state["callbacks"]
         return state
-
 
 
 def live_weights(model: keras.Model) -> set[int]:

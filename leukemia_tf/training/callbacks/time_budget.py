@@ -58,4 +58,6 @@ class TimeBudget(keras.callbacks.Callback):
     def _stop(self, where: str) -> None:
         self.stopped = True
         self.model.stop_training = True
-        log.warning("Time budget of %g minutes: training ends %s. The same command goes on from here.", self.minutes, where)
+        log.warning(
+            "Time budget of %g minutes: training ends %s. The same command goes on from here.", self.minutes, where
+        )
