@@ -116,7 +116,7 @@ def test_built_in_preprocessing(name):
 def test_preprocessing_is_part_of_the_model():
     backbone = BACKBONES["mobilenetv2"]
     model = backbone.build(32, None)
-    enliven(model, random_images(8, 32))
+    enliven(model, random_images(16, 32))
     plain = backbone.constructor(weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg")
     plain.set_weights(model.get_weights())
     raw = backbone.build(32, None, preprocess=False)

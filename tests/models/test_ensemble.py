@@ -19,7 +19,7 @@ def published() -> keras.Model:
 def small() -> keras.Model:
     keras.utils.set_random_seed(0)
     model = build_model("ensemble", **SMALL)
-    enliven(model, random_images(8, 32))
+    enliven(model, random_images(16, 32))
     return model
 
 

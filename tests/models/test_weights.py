@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
     keras.utils.set_random_seed(1)
     options = {"weights": None, "include_top": False, "input_shape": (32, 32, 3)}
     model = keras.applications.MobileNetV2(**options, pooling="avg")
-    enliven(model, random_images(8, 32) / 127.5 - 1)
+    enliven(model, random_images(16, 32) / 127.5 - 1)
     model.save_weights(path / "mobilenetv2_notop.weights.h5")
     model.save(path / "whole.keras")
     keras.applications.MobileNetV2(**options, alpha=0.5).save_weights(path / "narrow.weights.h5")
@@ -157,7 +157,7 @@ def test_efficientnet_v1_means_the_same_whatever_its_weights_come_from(tmp_path,
     # A stand-in for Keras's file: the deviation where the layer reads a variance.
     keras.utils.set_random_seed(2)
     plain = entry.constructor(weights=None, **options)
-    normalization, images = plain.layers[2], random_images(4, 32)
+    normalization, images = plain.layers[2], random_images(16, 32)
     normalization.set_weights([MEAN, STD**2, np.array(0)])
     normalization.finalize_state()
     enliven(plain, images)
