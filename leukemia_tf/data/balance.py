@@ -1,4 +1,4 @@
-"""The order in which an epoch shows its images, with or without balanced classes, and balanced class weights."""
+"""The order in which an epoch shows its images, with classes balanced or not, and balanced class weights."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def label_indices(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
 def class_weights(table: pd.DataFrame, classes: Sequence[str]) -> dict[int, float]:
     """Weight of each class, inverse to its frequency, for ``Model.fit(class_weight=...)``.
 
-    ``N / (number of classes in the table * images of the class)``, as scikit-learn's "balanced"; the mean over the
-    images is 1. A class without an image is left out, for there is nothing to weigh.
+    ``N / (number of classes in the table * images of the class)``, as scikit-learn's "balanced"; the mean over
+    the images is 1. A class without an image is left out, for there is nothing to weigh.
 
     Args:
         table: rows with a ``label`` column of class names; the training split.
@@ -51,7 +51,7 @@ def class_weights(table: pd.DataFrame, classes: Sequence[str]) -> dict[int, floa
 
 
 def epoch_length(labels: np.ndarray, balance: str = "none") -> int:
-    """How many images one epoch shows: all once, or, balanced, each class as often as the largest has images."""
+    """How many images an epoch shows: all once, or, balanced, each class as often as the largest has images."""
     if balance not in BALANCES:
         raise InputError(f"`balance` must be one of {', '.join(BALANCES)}, got {balance!r}")
     if balance == "none":
@@ -66,8 +66,8 @@ def epoch_order(labels: np.ndarray, seed: int, epoch: int, balance: str = "none"
     Args:
         labels: int ``[N]``, class index of each row.
         seed, epoch: not negative.
-        balance: "none" shows every row once. "oversample" shows every class equally often: every row of the largest
-            class once, and the rows of a smaller class in cycles, all of them before one is shown again.
+        balance: "none" shows every row once. "oversample" shows every class equally often: every row of the
+            largest class once, and the rows of a smaller class in cycles, all of them before one is shown again.
 
     Returns:
         int64 ``[epoch_length(labels, balance)]``.

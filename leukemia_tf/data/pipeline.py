@@ -1,4 +1,4 @@
-"""From a table and its pixels to batches: a tf.data pipeline whose every batch follows from (seed, epoch, step)."""
+"""From a table and its pixels to batches: a tf.data pipeline whose batches follow from (seed, epoch, step)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pandas as pd
 import tensorflow as tf
 
 from leukemia_tf.data.augment.policy import Policy, get_policy
+from leukemia_tf.data.augment.python_calls import python_call
 from leukemia_tf.data.balance import BALANCES, epoch_length, epoch_order, label_indices
+from leukemia_tf.data.pixels import load_pixels
 from leukemia_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,27 +39,28 @@ def make_pipeline(
 ) -> tf.data.Dataset:
     """Batches of ``(images, labels)`` of one split.
 
-    Images are RGB float32 in [0, 255], always; what a backbone wants beyond that is inside the model. The batches of a
-    training pipeline are a function of (seed, epoch, step): they do not depend on how many threads prepare them, and
-    ``first_epoch=k`` starts with exactly the batches that epoch ``k`` of a longer run has.
+    Images are RGB float32 in [0, 255], always; what a backbone wants beyond that is inside the model. The batches
+    of a training pipeline are a function of (seed, epoch, step): they do not depend on how many threads prepare
+    them, and ``first_epoch=k`` starts with exactly the batches that epoch ``k`` of a longer run has.
 
     Args:
-        table: the rows of the split, all of them (choosing a split is the caller's part). Columns ``path``, ``label``.
+        table: the rows of the split, all of them (choosing a split is the caller's part).
         manifest: gives ``classes`` in label order, and the folder of the files.
         image_size: side S of the images in pixels.
         batch_size: images in a batch.
-        policy: augmentation, see :func:`leukemia_tf.data.augment.get_policy`; used only with ``training=True``.
-        training: True shuffles anew each epoch, augments, and drops the last partial batch (a table smaller than one
-            batch gives one batch of all its rows). False gives the table's order once, unchanged, the last batch kept.
+        policy: augmentation, see :func:`leukemia_tf.data.augment.get_policy`; only used when training.
+        training: True shuffles anew each epoch, augments, and drops the last partial batch (a table smaller than
+            one batch gives one batch of all its rows). False gives the table's order once, images unchanged, the
+            last batch kept.
         seed: 0 to 2**31 - 1.
         first_epoch: number of the first epoch, 0 or more.
-        repeat: epochs to give when training; None never ends (take :func:`steps_per_epoch` batches for one epoch).
-        labels: "binary" ([B, 1], 1 where the label is ``manifest.classes[1]``), "categorical" (one-hot [B, C]), or
-            "auto": binary for two classes.
+        repeat: epochs to give when training; None never ends (one epoch is :func:`steps_per_epoch` batches).
+        labels: "binary" ([B, 1], 1 where the label is ``manifest.classes[1]``), "categorical" (one-hot [B, C]),
+            or "auto": binary for two classes.
         balance: "none", or "oversample" to show every class equally often when training, see
             :func:`leukemia_tf.data.balance.epoch_order`.
-        pixels: uint8 ``[N, S, S, 3]``, RGB, row ``i`` for row ``i`` of the table; an array or a ``np.memmap``. None
-            reads them with :func:`leukemia_tf.data.load_pixels`.
+        pixels: uint8 ``[N, S, S, 3]``, RGB, row ``i`` for row ``i`` of the table; an array or a ``np.memmap``.
+            None reads them with :func:`leukemia_tf.data.load_pixels`.
         num_parallel_calls: batches prepared at a time; None lets tf.data choose.
 
     Returns:
@@ -70,8 +73,6 @@ def make_pipeline(
     chosen = get_policy(policy, image_size)
     indices = label_indices(table, manifest.classes)
     if pixels is None:
-        from leukemia_tf.data.pixels import load_pixels
-
         pixels = load_pixels(manifest, table, image_size)
     expected = (len(table), image_size, image_size, 3)
     if pixels.dtype != np.uint8 or pixels.shape != expected:
@@ -81,7 +82,13 @@ def make_pipeline(
     parallel = tf.data.AUTOTUNE if num_parallel_calls is None else num_parallel_calls
 
     def gather(rows):
-        images = tf.numpy_function(lambda r: np.asarray(pixels[r]), [rows], tf.uint8, stateful=False)
+        # A Python call, since a memory-mapped file cannot be a tensor, and an array would have to be copied into one.
+        images = python_call(
+            lambda numbers: np.asarray(pixels[numbers]),
+            [rows],
+            tf.uint8,
+            lambda numbers: np.zeros((len(numbers), *pixels.shape[1:]), np.uint8),
+        )
         images = tf.ensure_shape(images, [rows.shape[0], image_size, image_size, 3])
         return tf.cast(images, tf.float32), tf.gather(targets, rows)
 
@@ -116,13 +123,13 @@ def steps_per_epoch(
         raise InputError(f"`balance` must be one of {', '.join(BALANCES)}, got {balance!r}")
     if isinstance(table, (int, np.integer)):
         if training and balance == "oversample":
-            raise InputError('`table` must be the table itself with balance="oversample", got a number of rows')
+            raise InputError('`table` must be the table with balance="oversample", got a number of rows')
         count = int(table)
     else:
         codes = pd.factorize(table["label"])[0]
         count = epoch_length(codes, balance if training else "none")
     if batch_size < 1 or count < 1:
-        raise InputError(f"`table` and `batch_size` must be at least 1, got {count} rows and batches of {batch_size}")
+        raise InputError(f"`table` and `batch_size` must be at least 1, got {count} and {batch_size}")
     return max(1, count // batch_size) if training else -(-count // batch_size)
 
 
@@ -133,15 +140,17 @@ def _epochs(indices, batch_size, balance, seed, first_epoch, repeat) -> tf.data.
     steps = length // batch
 
     def one_epoch(epoch):
-        order = tf.numpy_function(
-            lambda number: epoch_order(indices, seed, int(number), balance), [epoch], tf.int64, stateful=False
+        order = python_call(
+            lambda number: epoch_order(indices, seed, int(number), balance),
+            [epoch],
+            tf.int64,
+            lambda number: np.zeros(length, np.int64),
         )
         rows = tf.reshape(order[: steps * batch], [steps, batch])
         fold = tf.random.experimental.stateless_fold_in
         epoch_seed = fold(tf.constant([seed, 0], tf.int32), epoch)
-        seeds = tf.map_fn(
-            lambda step: fold(epoch_seed, step), tf.range(steps), fn_output_signature=tf.TensorSpec([2], tf.int32)
-        )
+        seed_spec = tf.TensorSpec([2], tf.int32)
+        seeds = tf.map_fn(lambda step: fold(epoch_seed, step), tf.range(steps), fn_output_signature=seed_spec)
         return tf.data.Dataset.from_tensor_slices((rows, seeds))
 
     last = np.iinfo(np.int64).max if repeat is None else first_epoch + repeat
@@ -158,8 +167,10 @@ def _check(table, image_size, batch_size, seed, first_epoch, repeat, labels, bal
     wrong = []
 
     def whole(name, value, low, high=None):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low or (high and value > high):
-            wrong.append(f"`{name}` must be a whole number from {low}{f' to {high}' if high else ''}, got {value!r}")
+        number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not number or value < low or (high is not None and value > high):
+            limits = f"{low} or more" if high is None else f"from {low} to {high}"
+            wrong.append(f"`{name}` must be a whole number, {limits}, got {value!r}")
 
     whole("image_size", image_size, 1)
     whole("batch_size", batch_size, 1)
@@ -170,7 +181,7 @@ def _check(table, image_size, batch_size, seed, first_epoch, repeat, labels, bal
     if labels not in LABELS:
         wrong.append(f"`labels` must be one of {', '.join(LABELS)}, got {labels!r}")
     elif labels == "binary" and len(classes) != 2:
-        wrong.append(f'`labels` can be "binary" for two classes only, got {len(classes)}: {", ".join(classes)}')
+        wrong.append(f'`labels` can be "binary" for two classes only, got {", ".join(classes)}')
     if balance not in BALANCES:
         wrong.append(f"`balance` must be one of {', '.join(BALANCES)}, got {balance!r}")
     if not len(table):

@@ -16,8 +16,8 @@ def color_matrices(hue: tf.Tensor, saturation: tf.Tensor) -> tf.Tensor:
     """``[B, 3, 3]`` for ``rgb @ matrix``: turn the hue, then scale the saturation.
 
     Args:
-        hue: float32 ``[B]``, radians by which colours turn about the grey axis of the RGB cube (a third of a full turn
-            takes red to green, green to blue, blue to red).
+        hue: float32 ``[B]``, radians by which colours turn about the grey axis of the RGB cube (a third of a full
+            turn takes red to green, green to blue, blue to red).
         saturation: float32 ``[B]``; 0 gives the grey of equal luma (BT.601), 1 changes nothing.
     """
     cos, sin = tf.cos(hue)[:, None, None], tf.sin(hue)[:, None, None]
@@ -30,7 +30,7 @@ def color_matrices(hue: tf.Tensor, saturation: tf.Tensor) -> tf.Tensor:
 
 
 def adjust_colors(images, contrast, brightness, matrices=None) -> tf.Tensor:
-    """``clip(mean + contrast * (rgb @ matrix - mean) + brightness)``, with the mean of each channel of each image.
+    """``clip(mean + contrast * (rgb @ matrix - mean) + brightness)``, the mean that of a channel of an image.
 
     Args:
         images: float32 ``[B, S, S, 3]``, 0 to 255.
@@ -46,7 +46,8 @@ def adjust_colors(images, contrast, brightness, matrices=None) -> tf.Tensor:
         rows = tf.reshape(images, [-1, size, size * 3]) * factor
     else:
         means = means @ matrices
-        rows = tf.reshape(tf.reshape(images, [-1, size * size, 3]) @ (matrices * factor), [-1, size, size * 3])
+        pixels = tf.reshape(images, [-1, size * size, 3])
+        rows = tf.reshape(pixels @ (matrices * factor), [-1, size, size * 3])
     shift = tf.tile((1.0 - factor) * means + brightness[:, None, None], [1, 1, size])
     return tf.reshape(tf.clip_by_value(rows + shift, 0.0, 255.0), [-1, size, size, 3])
 
@@ -57,8 +58,8 @@ class Color(Step):
 
     Args:
         brightness: largest shift either way, as a fraction of the full range of 255, 0 to 1.
-        contrast: factor from ``1 - contrast`` to ``1 + contrast`` about the mean of each channel, 0 to 1 (the meaning
-            of ``keras.layers.RandomContrast``).
+        contrast: factor from ``1 - contrast`` to ``1 + contrast`` about the mean of each channel, 0 to 1 (what
+            ``keras.layers.RandomContrast`` means by it).
         saturation: factor from ``1 - saturation`` to ``1 + saturation``, 0 to 1.
         hue: largest turn either way, as a fraction of a full turn, 0 to 0.5.
 

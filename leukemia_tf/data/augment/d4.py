@@ -26,7 +26,8 @@ def apply_d4(images: tf.Tensor, elements: tf.Tensor) -> tf.Tensor:
 
     Args:
         images: ``[B, S, S, C]`` of any type, with ``S`` and ``C`` known.
-        elements: int32 ``[B]``, 0 to 7: ``np.rot90`` taken ``k % 4`` times, after a left-right flip where ``k >= 4``.
+        elements: int32 ``[B]``, 0 to 7: ``np.rot90`` taken ``k % 4`` times, after a left-right flip where
+            ``k >= 4``.
     """
     size, channels = images.shape[1], images.shape[3]
     # One gather of whole pixels. Choosing between eight transposed copies with tf.where is ten times slower.

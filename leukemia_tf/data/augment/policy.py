@@ -1,4 +1,4 @@
-"""Augmentation policies by name: the built-in ones, how to print and save one, and how to register another."""
+"""Augmentation policies by name: the built-in ones, how to print and save one, how to register another."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _POLICIES: dict[str, list[dict]] = {
         {"step": "warp", "rotation": 15.0, "zoom": 0.1, "shear": 0.05, "translation": 0.05},
         {"step": "color", "brightness": 0.06, "contrast": 0.15, "saturation": 0.15, "hue": 0.02},
     ],
-    # RandomFlip("horizontal"), RandomRotation(.15), RandomZoom(.15), RandomContrast(.15): defined, and never applied,
-    # in the detection notebook of Automated-Leukemia-Diagnosis (yaniv-11). .15 of a full turn is 54 degrees.
+    # RandomFlip("horizontal"), RandomRotation(.15), RandomZoom(.15), RandomContrast(.15): defined, and never
+    # applied, in the detection notebook of Automated-Leukemia-Diagnosis (yaniv-11). .15 of a turn is 54 degrees.
     "published_002": [
         {"step": "warp", "flip_horizontal": True, "rotation": 54.0, "zoom": 0.15},
         {"step": "color", "contrast": 0.15},
@@ -52,9 +52,9 @@ _POLICIES: dict[str, list[dict]] = {
 class Policy:
     """A named list of augmentation steps.
 
-    Called as ``policy(images, labels, seed)`` with images float32 ``[B, S, S, 3]``, RGB, 0 to 255, labels float32
-    ``[B, ...]`` and an int32 ``[2]`` seed; returns ``(images, labels)`` of the same shapes and range. The result
-    depends on the arguments alone. ``str(policy)`` is one line for a log.
+    Called as ``policy(images, labels, seed)`` with images float32 ``[B, S, S, 3]``, RGB, 0 to 255, labels
+    float32 ``[B, ...]`` and an int32 ``[2]`` seed; returns ``(images, labels)`` of the same shapes and range. The
+    result depends on the arguments alone. ``str(policy)`` is one line for a log.
     """
 
     name: str
@@ -75,20 +75,22 @@ class Policy:
         return images, labels
 
     def describe(self) -> dict:
-        """``{"name": ..., "steps": [{"step": ..., number: value}]}``, ready for JSON and for :func:`get_policy`."""
+        """``{"name": ..., "steps": [{"step": ..., number: value}]}``, for JSON and for :func:`get_policy`."""
         return {"name": self.name, "steps": [step.describe() for step in self.steps]}
 
     def __str__(self) -> str:
         return f"{self.name}: " + (" -> ".join(map(str, self.steps)) or "images unchanged")
 
 
-def get_policy(policy: str | Policy | dict | Sequence[dict | Step] = "cells", image_size: int | None = None) -> Policy:
+def get_policy(
+    policy: str | Policy | dict | Sequence[dict | Step] = "cells", image_size: int | None = None
+) -> Policy:
     """The policy of a name, a list of steps, or what :meth:`Policy.describe` gave.
 
     Args:
-        policy: a name from :func:`list_policies`; a list of dicts such as ``{"step": "warp", "rotation": 10.0}`` (steps:
-            d4, warp, color, rand_augment, grid_mask, mix_up, cut_mix) or of :class:`Step` objects; a dict with
-            ``name`` and ``steps``; or a :class:`Policy`, which comes back unchanged.
+        policy: a name from :func:`list_policies`; a list of dicts such as ``{"step": "warp", "rotation": 10.0}``
+            (steps: d4, warp, color, rand_augment, grid_mask, mix_up, cut_mix) or of :class:`Step` objects; a dict
+            with ``name`` and ``steps``; or a :class:`Policy`, which comes back unchanged.
         image_size: side of the images. None of the steps needs it; their numbers are relative to the side.
 
     Raises:
@@ -122,7 +124,7 @@ def register_policy(name: str, steps: Sequence[dict]) -> None:
         InputError: the name is taken, or a step is wrong.
     """
     if name in _POLICIES:
-        raise InputError(f"`name` must not be the name of a policy that exists ({', '.join(_POLICIES)}), got {name!r}")
+        raise InputError(f"`name` must be new (taken: {', '.join(list_policies())}), got {name!r}")
     _build_steps(steps)
     _POLICIES[name] = [dict(step) for step in steps]
 
@@ -139,5 +141,6 @@ def _build_step(numbers: dict) -> Step:
     given = {key: value for key, value in numbers.items() if key != "step"}
     known = [field.name for field in dataclasses.fields(step)]
     if unknown := sorted(set(given) - set(known)):
-        raise InputError(f"step `{numbers['step']}` takes {', '.join(known) or 'no numbers'}, got {', '.join(unknown)}")
+        takes = ", ".join(known) or "no numbers"
+        raise InputError(f"step `{numbers['step']}` takes {takes}, got {', '.join(unknown)}")
     return step(**given)

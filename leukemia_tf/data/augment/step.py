@@ -1,4 +1,4 @@
-"""What every augmentation step has in common: a name, its numbers, and randomness that comes from a seed alone."""
+"""What augmentation steps have in common: a name, numbers, and randomness that comes from a seed alone."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Step:
 
     * ``images``: float32 ``[B, S, S, 3]``, RGB, 0 to 255; the same comes back;
     * ``labels``: float32 ``[B, ...]``; only the steps that mix images change them;
-    * ``seed``: int32 ``[2]``. All randomness is drawn from it with TensorFlow's stateless functions, so that the
-      result depends on the arguments and on nothing else.
+    * ``seed``: int32 ``[2]``. All randomness is drawn from it with TensorFlow's stateless functions, so that
+      the result depends on the arguments and on nothing else.
     """
 
     name: ClassVar[str]
@@ -36,7 +36,8 @@ class Step:
     def _check_range(self, field: str, low: float, high: float) -> None:
         value = getattr(self, field)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise InputError(f"`{field}` of step `{self.name}` must be a number from {low} to {high}, got {value!r}")
+            accepted = f"a number from {low} to {high}"
+            raise InputError(f"`{field}` of step `{self.name}` must be {accepted}, got {value!r}")
 
     def _check_flag(self, field: str) -> None:
         value = getattr(self, field)

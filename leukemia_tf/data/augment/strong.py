@@ -256,8 +256,8 @@ class GridMask(_KerasCVStep):
         return keras_cv.layers.GridMask(ratio_factor=(0.0, self.ratio), rotation_factor=self.rotation, seed=1)
 
     def _one(self, layer, draws, image):
-        # Not keras_cv.layers.RandomApply, whose Python `if` on a tensor fails in a graph under Keras 3.
-        return tf.cond(draws.uniform() < self.rate, lambda: super(GridMask, self)._one(layer, draws, image), lambda: image)
+        # keras_cv.layers.RandomApply would do, but its Python `if` on a tensor fails in a graph under Keras 3.
+        return tf.cond(draws.uniform() < self.rate, lambda: layer({"images": image})["images"], lambda: image)
 
 
 @dataclasses.dataclass(frozen=True)

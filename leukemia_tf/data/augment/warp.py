@@ -1,4 +1,4 @@
-"""Flips, rotation, zoom, shear and translation as one affine warp: the image is resampled once, whatever the list."""
+"""Flips, rotation, zoom, shear and translation as one affine warp: an image is resampled once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from leukemia_tf.data.augment.python_calls import python_call
 from leukemia_tf.data.augment.step import Step
 from leukemia_tf.errors import InputError
 
@@ -43,7 +44,7 @@ def warp_images(images: tf.Tensor, matrices: tf.Tensor, fill: str = "reflect") -
             cv2.warpAffine(source, matrix, source.shape[1::-1], dst=target, flags=flags, borderMode=border)
         return result
 
-    warped = tf.numpy_function(warp, [images, matrices], tf.float32, stateful=False)
+    warped = python_call(warp, [images, matrices], tf.float32, lambda batch, maps: batch)
     return tf.ensure_shape(warped, images.shape)
 
 
@@ -60,12 +61,12 @@ def affine_matrices(size, flip_x, flip_y, angle, zoom, shear_x, shear_y, shift_x
         size: side of the images in pixels.
         flip_x, flip_y: -1 to mirror left-right or top-bottom, else 1.
         angle: radians.
-        zoom: 1 leaves the size, 1.1 shows a tenth more of the scene on each axis (zooms out), 0.9 a tenth less.
+        zoom: 1 leaves the size, 1.1 shows a tenth more of the scene on each axis (zooms out), .9 a tenth less.
         shear_x, shear_y: pixels moved along one axis for each pixel on the other.
         shift_x, shift_y: translation in pixels, to the right and down.
     """
     cos, sin = tf.cos(angle), tf.sin(angle)
-    # The map runs from the output back to the input, so the first step stands leftmost: flip @ rotation @ zoom @ shear.
+    # The map runs from the output back to the input, so the first step is leftmost: flip @ turn @ zoom @ shear.
     a, b = zoom * (cos - sin * shear_y), zoom * (cos * shear_x - sin)
     c, d = zoom * (sin + cos * shear_y), zoom * (sin * shear_x + cos)
     a, b, c, d = flip_x * a, flip_x * b, flip_y * c, flip_y * d
