@@ -58,7 +58,7 @@ def predict_images(
         )
 
     files = list_images(images)
-    manifest = Manifest(name="images", title="Images to predict", classes=tuple(classes), layout="files")
+    manifest = Manifest.from_dict(run.info["manifest"]).replace(root=pathlib.Path.cwd(), classes=tuple(classes))
     rows = [{"path": str(file)} for file in files]
     table = scan_table(manifest, make_table(rows, "images"), skip_broken=skip_broken, progress=progress)
     parts = []
