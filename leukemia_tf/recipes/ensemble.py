@@ -45,7 +45,7 @@ _CORRECTED = Recipe(
         "data.image_size": 64,
         "data.batch_size": 32,
         "phases.head.epochs": 2,
-        "phases.fine-tune.epochs": 3,
+        "phases.fine-tune.epochs": 2,
     },
     on_smoke={
         "data.image_size": 32,

@@ -134,7 +134,9 @@ def fit_phases(
             metrics=_metrics(model) if metrics == "auto" else list(metrics),
             jit_compile=jit,
         )
-        # ---- callbacks ------------------------------------------------------------------------------------------------
+        # Variables that appear during the first step make TensorFlow trace the step twice.
+        model.optimizer.build(model.trainable_variables)
+        # ---- callbacks ---------------------------------------------------------------------------------------
         best.phase = number
         listed = [StopOnNaN(), _Reseed(seed, number)]
         if phase.patience:
@@ -163,7 +165,7 @@ def fit_phases(
         if progress:
             after = sum(later.epochs for later in phases[number + 1 :])
             listed.append(ProgressLine(phase.name, number=number + 1, phases=len(phases), epochs_after=after))
-        # ---- fit ------------------------------------------------------------------------------------------------------
+        # ---- fit ---------------------------------------------------------------------------------------------
         first_epoch = saver.restore(model)["epoch"] + 1 if resuming else 0
         before = sum(earlier.epochs for earlier in phases[:number])
         model.fit(

@@ -180,7 +180,7 @@ def load_state(path, model: keras.Model, *, optimizer: bool) -> dict[str, Any]:
             f"`{path}` holds a model of {state['weights']} weights; this one has {len(model.weights)}. "
             "Use the same recipe and the same version of Keras, or another run folder."
         )
-    if optimizer:
+    if optimizer and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     with np.load(path, allow_pickle=False) as file:
         pairs = [(model.weights[index], f"weight_{index}") for index in state["live"]]
