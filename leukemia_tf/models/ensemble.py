@@ -28,6 +28,7 @@ def ensemble(
     weights: str | os.PathLike | None = "imagenet",
     backbones: Sequence[str] = PUBLISHED_BACKBONES,
     as_published: bool = False,
+    norm_momentum: float = 0.99,
     name: str | None = None,
     on_missing_weights: str = "error",
 ) -> keras.Model:
@@ -48,6 +49,8 @@ def ensemble(
         backbones: two to five names of the backbone catalogue; the same one may come twice.
         as_published: feed raw pixels to the backbones that want them rescaled (ResNet152V2 here), as the published
             notebook did. The number of parameters is the same.
+        norm_momentum: of the head's batch normalisation. The published 0.99 needs some hundred steps before the
+            statistics used for prediction fit the features; with few steps an epoch take 0.9.
         name: of the model.
         on_missing_weights: ``"error"``, or ``"random"`` to go on with a warning when ImageNet weights cannot be
             downloaded.
@@ -71,7 +74,7 @@ def ensemble(
     # --- model ---
     inputs = keras.Input((int(image_size), int(image_size), 3), name="image")
     x = layers.Concatenate(name="features")([branch(inputs) for branch in branches])
-    x = layers.BatchNormalization(name="head_norm")(x)
+    x = layers.BatchNormalization(momentum=norm_momentum, name="head_norm")(x)
     x = layers.Dense(512, activation="relu", name="head_dense")(x)
     x = layers.Dropout(0.5, name="head_dropout")(x)
     units, activation = (1, "sigmoid") if num_classes == 2 else (int(num_classes), "softmax")

@@ -35,13 +35,14 @@ _BACKBONES = ["efficientnetb3", "resnet152v2", "convnexttiny"]
 _CORRECTED = Recipe(
     name="ensemble",
     title="Three-backbone ensemble (EfficientNetB3 + ResNet152V2 + ConvNeXtTiny), two phases",
-    model=ModelSpec("ensemble", {"backbones": _BACKBONES, "as_published": False}),
+    model=ModelSpec("ensemble", {"backbones": _BACKBONES, "as_published": False, "norm_momentum": 0.99}),
     data=DataSpec(image_size=224, batch_size=16, policy="cells"),
     phases=(
         Phase("head", layers="head", epochs=10, learning_rate=1e-3, patience=4, plateau_patience=2),
         Phase("fine-tune", layers="top:50", epochs=15, learning_rate=1e-4, patience=5, plateau_patience=3),
     ),
     on_sample={
+        "model.options.norm_momentum": 0.9,  # 360 training images are few steps
         "data.image_size": 64,
         "data.batch_size": 32,
         "phases.head.epochs": 2,
@@ -62,7 +63,7 @@ _CORRECTED = Recipe(
 _AS_PUBLISHED = Recipe(
     name="ensemble_as_published",
     title="Three-backbone ensemble as system 002-A ran it, faults included",
-    model=ModelSpec("ensemble", {"backbones": _BACKBONES, "as_published": True}),
+    model=ModelSpec("ensemble", {"backbones": _BACKBONES, "as_published": True, "norm_momentum": 0.99}),
     data=DataSpec(image_size=224, batch_size=16, policy="none", fractions=(0.8, 0.12, 0.08)),
     phases=(
         Phase(
