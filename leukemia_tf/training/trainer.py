@@ -12,7 +12,7 @@ import pandas as pd
 
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.files import atomic_path
-from leukemia_tf.models import open_layers, uncompiled
+from leukemia_tf.models import open_layers
 from leukemia_tf.training.callbacks.best_checkpoint import BestCheckpoint
 from leukemia_tf.training.callbacks.progress_line import ProgressLine
 from leukemia_tf.training.callbacks.resume_state import (
@@ -124,7 +124,7 @@ def fit_phases(
         live |= live_weights(model)
         if number > 0 and not resuming:
             if phase.from_best:
-                uncompiled(model).load_weights(best.path)
+                best.restore(model)
             elif state is not None:
                 load_state(state_path, model, optimizer=False)
         steps = steps_per_epoch if steps_per_epoch is not None else _cardinality(train)
@@ -183,7 +183,7 @@ def fit_phases(
         state = read_state(state_path)
 
     if best.path.exists():
-        uncompiled(model).load_weights(best.path)
+        best.restore(model)
         chosen = best.best()
         log.info("Best %s %.5g, phase %d, epoch %d", monitor, chosen["value"], chosen["phase"] + 1, chosen["epoch"] + 1)
     frame = pd.DataFrame(history)

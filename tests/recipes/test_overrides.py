@@ -33,7 +33,8 @@ def test_values_take_the_type_of_their_field():
     assert recipe.phases[0].learning_rate == 0.001
     assert recipe.phases[1].layers == "top:20"
     assert recipe.phases[1].optimizer_config == {"clipnorm": 1.0}
-    assert recipe.model.options == {"backbones": ["resnet50", "mobilenetv2"], "as_published": True}
+    assert recipe.model.options["backbones"] == ["resnet50", "mobilenetv2"]
+    assert recipe.model.options["as_published"] is True
     assert recipe.minutes == 30.0 and isinstance(recipe.minutes, float)
     assert recipe.title == "1984"
 

@@ -24,7 +24,7 @@ class BestCheckpoint(keras.callbacks.Callback):
     The model must be functional or sequential, as all builders' are.
 
     Args:
-        path: a name that ends in ``.weights.h5``; `keras.Model.load_weights` reads it.
+        path: a name that ends in ``.weights.h5``; `restore` and `keras.Model.load_weights` read it.
         monitor: a key of the epoch's logs, such as ``"val_loss"``.
         mode: ``"min"`` or ``"max"``.
     """
@@ -51,6 +51,10 @@ class BestCheckpoint(keras.callbacks.Callback):
                 "phase": int(file.attrs["best_phase"]),
                 "epoch": int(file.attrs["best_epoch"]),
             }
+
+    def restore(self, model: keras.Model) -> None:
+        """Load the best weights into `model`, and leave its optimizer as it is."""
+        uncompiled(model).load_weights(self.path)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.monitor not in (logs or {}):

@@ -1,0 +1,194 @@
+"""How long a training step and an epoch take: XLA on and off, float32 and mixed, against the original notebook's way.
+
+    python experiments/benchmarks/train_step.py [--backbones mobilenetv2,efficientnetb0] [--image-size 96] [--batch 16]
+    python experiments/benchmarks/train_step.py --backbones efficientnetb3,resnet152v2,convnexttiny --image-size 224
+
+The notebook of system 002-A reads each image file anew every epoch through Keras's legacy ImageDataGenerator, in one
+phase with the last 50 layers of each backbone open and batch normalisation training. Here images are decoded once, a
+first phase trains the head alone, and batch normalisation stays frozen. All cases run in one process, the epochs in
+turn, so that a busy machine slows all of them alike: read the ratios, not the seconds. On a GPU, mixed precision is
+float16; on a CPU bfloat16. Writes experiments/results/benchmarks/train_step.csv. About six minutes on two cores.
+
+Columns: what; first_step_s (with tracing and compiling); step_s (median); images_per_s; to_plain (speed relative to the
+same phase with XLA off in float32); epoch_s (median); to_notebook (epochs relative to the notebook's).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from leukemia_tf.data import load_pixels, make_pipeline, open_data, steps_per_epoch  # noqa: E402
+from leukemia_tf.files import atomic_path  # noqa: E402
+from leukemia_tf.models import build_model, open_layers  # noqa: E402
+from leukemia_tf.training.runtime import has_accelerator  # noqa: E402
+
+RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results" / "benchmarks"
+PLAIN = "float32, XLA off"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbones", default="mobilenetv2,efficientnetb0")
+    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--images", type=int, default=320, help="of the sample, for the epochs")
+    parser.add_argument("--steps", type=int, default=12, help="timed steps a case")
+    parser.add_argument("--epochs", type=int, default=3, help="timed epochs a case")
+    parser.add_argument("--no-xla", action="store_true", help="leave out XLA, which compiles for minutes on a CPU")
+    options = parser.parse_args()
+
+    manifest, table = open_data("sample")
+    table = table.iloc[:: max(1, len(table) // options.images)].head(options.images).reset_index(drop=True)
+    rows = step_rows(options, manifest, table) + epoch_rows(options, manifest, table)
+    frame = pd.DataFrame(rows)
+    frame["backbones"] = options.backbones.replace(",", "+")
+    frame["image_size"], frame["batch"] = options.image_size, options.batch
+    frame["device"] = (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU"))[0].device_type
+    frame["cpus"], frame["tensorflow"], frame["keras"] = os.cpu_count(), tf.__version__, keras.__version__
+    with atomic_path(RESULTS / "train_step.csv") as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.4g", lineterminator="\n")
+    print(frame.to_string())
+
+
+def make_model(options: argparse.Namespace, precision: str, **further) -> keras.Model:
+    """The ensemble with random weights, in a precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return build_model(
+            "ensemble",
+            image_size=options.image_size,
+            weights=None,
+            backbones=options.backbones.split(","),
+            **further,
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def compile_phase(model: keras.Model, layers: str, *, jit: bool, freeze_batchnorm: bool = True) -> None:
+    open_layers(model, layers, freeze_batchnorm=freeze_batchnorm)
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"], jit_compile=jit)
+    model.optimizer.build(model.trainable_variables)
+
+
+def step_rows(options: argparse.Namespace, manifest, table: pd.DataFrame) -> list[dict]:
+    """Time single steps on one batch that is already in memory."""
+    mixed = "mixed_float16" if has_accelerator() else "mixed_bfloat16"
+    pixels = load_pixels(manifest, table.head(options.batch), options.image_size, progress=False)
+    images, labels = np.float32(pixels), np.float32(table["label"].head(options.batch) == "ALL")[:, None]
+    rows = []
+    for layers in ("head", "top:50"):
+        cases = {PLAIN: ("float32", False), f"{mixed}, XLA off": (mixed, False)}
+        if not options.no_xla:
+            cases |= {"float32, XLA on": ("float32", True), f"{mixed}, XLA on": (mixed, True)}
+        models, seconds = {}, {}
+        for name, (precision, jit) in cases.items():
+            models[name] = make_model(options, precision)
+            compile_phase(models[name], layers, jit=jit)
+            began = time.perf_counter()
+            models[name].train_on_batch(images, labels)
+            seconds[name] = [time.perf_counter() - began]
+            print(f"{layers}, {name}: first step {seconds[name][0]:.1f} s", flush=True)
+        for _ in range(options.steps):
+            for name, model in models.items():
+                began = time.perf_counter()
+                model.train_on_batch(images, labels)
+                seconds[name].append(time.perf_counter() - began)
+        plain = statistics.median(seconds[PLAIN][1:])
+        for name, times in seconds.items():
+            step = statistics.median(times[1:])
+            rows.append(
+                {
+                    "what": f"step, {layers}, {name}",
+                    "first_step_s": times[0],
+                    "step_s": step,
+                    "images_per_s": options.batch / step,
+                    "to_plain": plain / step,
+                }
+            )
+    return rows
+
+
+def epoch_rows(options: argparse.Namespace, manifest, table: pd.DataFrame) -> list[dict]:
+    """Time epochs from image files to updated weights: ours, and the notebook's."""
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator  # has no public name in Keras 3
+
+    size, batch = options.image_size, options.batch
+    steps = steps_per_epoch(table, batch, training=True)
+    with tempfile.TemporaryDirectory() as folder:
+        # JPEG files at the size that the augmented set of the notebook had.
+        for row, path in enumerate(table["path"]):
+            target = pathlib.Path(folder) / table["label"].iloc[row] / f"{row}.jpg"
+            target.parent.mkdir(exist_ok=True)
+            Image.open(manifest.root / path).resize((224, 224)).save(target, quality=92)
+        generator = ImageDataGenerator().flow_from_directory(
+            folder, target_size=(size, size), batch_size=batch, class_mode="binary", seed=0
+        )
+        ours, files = open_data(folder)
+        began = time.perf_counter()
+        pixels = load_pixels(ours, files, size, progress=False)
+        decode = time.perf_counter() - began
+        train = iter(
+            make_pipeline(
+                files, manifest=ours, image_size=size, batch_size=batch, policy="cells", training=True, pixels=pixels
+            )
+        )
+        cases = {
+            "epoch, notebook's way (one phase)": (("top:50", False), lambda: next(generator)),
+            "epoch, phase 1 (head), cells": (("head", True), lambda: next(train)),
+            "epoch, phase 2 (top:50), cells": (("top:50", True), lambda: next(train)),
+        }
+        models, seconds = {}, {name: [] for name in cases}
+        for name, ((layers, freeze), batches) in cases.items():
+            models[name] = make_model(options, "float32", as_published="notebook" in name)
+            compile_phase(models[name], layers, jit=has_accelerator(), freeze_batchnorm=freeze)
+            began = time.perf_counter()
+            models[name].train_on_batch(*shaped(batches()))
+            seconds[name].append(time.perf_counter() - began)
+        for _ in range(options.epochs):
+            for name, (_, batches) in cases.items():
+                began = time.perf_counter()
+                for _ in range(steps):
+                    models[name].train_on_batch(*shaped(batches()))
+                seconds[name].append(time.perf_counter() - began)
+                print(f"{name}: {seconds[name][-1]:.1f} s", flush=True)
+    notebook = statistics.median(seconds["epoch, notebook's way (one phase)"][1:])
+    rows = []
+    for name, times in seconds.items():
+        epoch = statistics.median(times[1:])
+        rows.append(
+            {
+                "what": name,
+                "first_step_s": times[0],
+                "step_s": epoch / steps,
+                "images_per_s": steps * batch / epoch,
+                "epoch_s": epoch,
+                "to_notebook": notebook / epoch,
+            }
+        )
+    rows.append({"what": "decoding all images once, before the first epoch", "epoch_s": decode})
+    return rows
+
+
+def shaped(batch):
+    """A batch with labels of shape (B, 1)."""
+    images, labels = batch
+    return images, np.reshape(labels, (-1, 1))
+
+
+if __name__ == "__main__":
+    main()
