@@ -13,7 +13,9 @@ from typing import Any, Iterator
 from leukemia_tf.errors import RunError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_CANNOT_WRITE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+_CANNOT_WRITE = {
+    getattr(errno, name) for name in "EROFS EACCES EPERM ENOENT ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
+}
 
 
 def is_full(error: OSError) -> bool:

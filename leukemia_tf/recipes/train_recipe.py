@@ -162,8 +162,9 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
     """Begin a run's folder, or check that it holds this recipe."""
     wanted = recipe.to_dict()
     file = path / "recipe.json"
-    if not file.exists():
-        if path.is_dir() and any(path.iterdir()):
+    # Until its data was read a run holds nothing that another recipe, such as one with --skip-broken, could spoil.
+    if not file.exists() or not (path / "run.json").exists():
+        if path.is_dir() and {item.name for item in path.iterdir()} - {"recipe.json"}:
             raise InputError(
                 f"`run_dir` is a new or empty folder, or one of a run. Received: {path} (holds other files)"
             )

@@ -1,0 +1,158 @@
+"""Copy the small files of finished runs into experiments/results, and show the results in the README.
+
+    python experiments/collect.py [RUN=NAME ...]
+
+Copies metrics.json, recipe.json, environment.json and history.csv of each RUN to experiments/results/runs/NAME, writes
+experiments/results/runs.csv (one row a run) from all that lie there, and puts the tables between the markers of
+README.md. Nothing in those tables is typed by hand: tests/test_readme.py compares them with the files.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import shutil
+import sys
+
+import pandas as pd
+
+from leukemia_tf.errors import InputError
+from leukemia_tf.evaluation.metrics import METRICS
+from leukemia_tf.files import read_json, write_json, write_text
+from leukemia_tf.recipes import load_run
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "experiments" / "results"
+FILES = ("metrics.json", "recipe.json", "environment.json", "history.csv")
+FACTS = ("split_level", "split_hash", "seconds", "status", "classes")
+
+
+def collect(run_dir: str, name: str) -> None:
+    """Copy the small files of one finished run."""
+    run = load_run(run_dir)
+    if not run.finished:
+        raise InputError(f"`{run_dir}` is not finished. Received: status {run.info.get('status')!r}")
+    folder = RESULTS / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in FILES:
+        shutil.copy(run.path / file, folder / file)
+    write_json(folder / "facts.json", {key: run.info[key] for key in FACTS})
+
+
+def summarize() -> pd.DataFrame:
+    """One row for each run under experiments/results/runs."""
+    rows = []
+    for folder in sorted((RESULTS / "runs").iterdir()):
+        recipe, metrics = read_json(folder / "recipe.json"), read_json(folder / "metrics.json")
+        facts, environment = read_json(folder / "facts.json"), read_json(folder / "environment.json")
+        row = {
+            "run": folder.name,
+            "data": pathlib.PurePath(recipe["data"]["source"]).name,
+            "backbones": "+".join(recipe["model"]["options"].get("backbones", [])),
+            "image_size": recipe["data"]["image_size"],
+            "split": facts["split_level"],
+            "seed": recipe["seed"],
+            "test_images": metrics["n_images"],
+            "test_subjects": metrics["n_subjects"],
+        }
+        for metric in METRICS:
+            row |= {
+                metric if key == "value" else f"{metric}_{key}": metrics[metric][key]
+                for key in ("value", "low", "high")
+            }
+        rows.append({**row, "seconds": facts["seconds"], "command": environment["command"]})
+    return pd.DataFrame(rows)
+
+
+def tables() -> dict[str, str]:
+    """The README's tables as Markdown, by the name of their marker."""
+    runs = pd.read_csv(RESULTS / "runs.csv")
+    shown = pd.DataFrame(
+        {
+            "data": runs["data"],
+            "backbones": runs["backbones"].str.replace("+", " + "),
+            "px": runs["image_size"],
+            "split": runs["split"],
+            "seed": runs["seed"],
+            "test images": runs["test_images"],
+            "accuracy": [interval(row, "accuracy") for _, row in runs.iterrows()],
+            "macro F1": [interval(row, "f1_macro") for _, row in runs.iterrows()],
+            "ROC AUC": [interval(row, "auc") for _, row in runs.iterrows()],
+        }
+    )
+    found = {"runs": markdown(shown)}
+    pipeline = pd.read_csv(RESULTS / "benchmarks" / "pipeline.csv")
+    found["pipeline"] = markdown(
+        pd.DataFrame(
+            {
+                "what": pipeline["what"],
+                "relative to decode and resize": ratio(pipeline["to_decode"]),
+                "relative to stock Keras layers": ratio(pipeline["to_stock"]),
+            }
+        )
+    )
+    step = pd.read_csv(RESULTS / "benchmarks" / "train_step.csv")
+    found["train_step"] = markdown(
+        pd.DataFrame(
+            {
+                "what": step["what"],
+                "relative to plain float32": ratio(step["to_plain"]),
+                "relative to the notebook's epoch": ratio(step["to_notebook"]),
+            }
+        )
+    )
+    sample = pd.read_csv(RESULTS / "sample_difficulty.csv")
+    found["sample"] = markdown(sample_rows(sample))
+    return found
+
+
+def sample_rows(sample: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy by subject-wise and image-wise split, for each model."""
+    rows = []
+    for model, group in sample.groupby("model", sort=False):
+        row = {"model": model}
+        for split, part in group.groupby("split_by", sort=False):
+            values = part["accuracy"]
+            row[f"accuracy, split by {split}"] = f"{values.mean():.3f} [{values.min():.3f}, {values.max():.3f}]"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def interval(row: pd.Series, metric: str) -> str:
+    """Value with its 95 % interval."""
+    return f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
+
+
+def ratio(values: pd.Series) -> list[str]:
+    """Numbers as ``12.3x``, blanks where there is none."""
+    return ["" if pd.isna(value) else f"{value:.3g}x" for value in values]
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
+    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in frame.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def fill(text: str) -> str:
+    """The README with each ``<!-- table: NAME -->`` ... ``<!-- end -->`` filled."""
+    found = tables()
+
+    def replace(match: re.Match) -> str:
+        return f"<!-- table: {match[1]} -->\n{found[match[1]]}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    for argument in sys.argv[1:]:
+        run_dir, _, name = argument.partition("=")
+        collect(run_dir, name or pathlib.Path(run_dir).name)
+    summarize().to_csv(RESULTS / "runs.csv", index=False, lineterminator="\n")
+    readme = ROOT / "README.md"
+    write_text(readme, fill(readme.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

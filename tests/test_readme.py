@@ -1,0 +1,79 @@
+"""The README: its commands parse, its code runs, its tables are the ones that scripts wrote."""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from leukemia_tf import cli
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("") for line in block.splitlines()]
+    return [part.strip() for line in lines for part in line.split("&&")]
+
+
+def test_the_two_commands_open_the_readme():
+    assert "python -m pip install -e . && python experiments/run.py ensemble" in blocks("")[0]
+    assert "python -m pip install -e '.[test]' && python -m pytest" in blocks("")[1]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_parse(command):
+    words = shlex.split(command)
+    if words[:2] == ["python", "experiments/run.py"]:
+        words = ["leukemia-tf", "train", *words[2:]]
+    if words[0] != "leukemia-tf":
+        assert words[:3] in (["python", "-m", "pip"], ["python", "-m", "pytest"])
+        return
+    options = cli._parser("leukemia-tf").parse_args(words[1:])
+    if hasattr(options, "changes"):
+        from leukemia_tf.recipes import get_recipe, override
+        from leukemia_tf.recipes.overrides import parse_assignments
+
+        override(get_recipe(options.recipe), parse_assignments(options.changes))
+
+
+@pytest.mark.slow
+def test_the_python_code_trains(tmp_path, monkeypatch):
+    """As it stands, but with random weights, images of 32 pixels and one epoch."""
+    from tests.training.tiny import arrays
+
+    import numpy as np
+    import tensorflow as tf
+
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    code = code.replace("image_size=224", "image_size=32, weights=None")
+    code = re.sub(r"epochs=\d+", "epochs=1", code)
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    _, labels = arrays(4, 0)
+    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(2)
+    assert names["train_in_phases"](data, data).attrs["complete"]
+    names["or_in_a_fit_of_your_own"](data, data)
+    assert (tmp_path / "best.weights.h5").exists()
+
+
+def test_tables_are_what_scripts_wrote():
+    spec = importlib.util.spec_from_file_location("collect", ROOT / "experiments" / "collect.py")
+    collect = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(collect)
+    assert collect.fill(README) == README
+
+
+def test_local_links_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
