@@ -9,6 +9,7 @@ import os
 import pathlib
 import shlex
 import sys
+import tempfile
 from typing import Sequence
 
 from leukemia_tf import __version__
@@ -31,7 +32,7 @@ def train_main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, command: list[str]) -> int:
-    # TensorFlow writes pages about missing GPUs before anything else; a user who wants them sets the variable.
+    # A user who wants TensorFlow's own messages sets the variable.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _log_to_stderr(logging.WARNING if options.quiet else logging.INFO)
     options.command = shlex.join(command)
@@ -136,6 +137,7 @@ def _train(options: argparse.Namespace) -> int:
     recipe = override(recipe, {name: value for name, value in given.items() if value is not None})
     recipe = override(recipe, parse_assignments(options.changes))
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    _load_tensorflow()
     run_dir = pathlib.Path(options.run_dir or pathlib.Path("runs") / f"{recipe.name}-{stamp}")
     run = train_recipe(recipe, run_dir, progress=not options.quiet, command=options.command)
     _print_metrics(run.metrics)
@@ -155,6 +157,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         _print_metrics(metrics)
         print("metrics.json follows from predictions.csv, to the last digit")
     else:
+        _load_tensorflow()
         metrics = evaluate(
             run, options.data, output=options.output, skip_broken=options.skip_broken, progress=not options.quiet
         )
@@ -170,6 +173,7 @@ def _predict(options: argparse.Namespace) -> int:
     from leukemia_tf.recipes.run import load_run
 
     run = load_run(options.run)
+    _load_tensorflow()
     frame = predict_images(run, options.images, skip_broken=options.skip_broken, progress=not options.quiet)
     if options.output:
         with atomic_path(options.output) as temporary:
@@ -199,6 +203,23 @@ def _show(options: argparse.Namespace) -> int:
     print(describe_recipe(options.recipe))
     print(yaml.safe_dump(get_recipe(options.recipe).to_dict(), sort_keys=False))
     return 0
+
+
+def _load_tensorflow() -> None:
+    """Import TensorFlow without the lines that its libraries write about missing GPUs before any log level applies."""
+    sys.stderr.flush()
+    screen = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        except BaseException:
+            aside.seek(0)
+            os.write(screen, aside.read())
+            raise
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
 
 
 def _print_metrics(metrics: dict) -> None:
