@@ -150,7 +150,7 @@ def test_evaluate_on_other_data(finished, folder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", ["checkpoints/best.weights.h5", "checkpoints/state.npz"])
+@pytest.mark.parametrize("after", ["checkpoints/best.keras", "checkpoints/state.npz"])
 def test_kill_9_and_the_same_command_ends_with_the_same_weights(finished, folder, tmp_path, after):
     """Killed as soon as the named file appears: in phase 1 at its end, or between the phases."""
     run_dir = tmp_path / "run"

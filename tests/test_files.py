@@ -20,8 +20,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_the_temporary_name_keeps_the_suffixes(tmp_path):
-    with atomic_path(tmp_path / "sub" / "best.weights.h5") as temporary:
-        assert temporary.name.endswith("best.weights.h5") and temporary.parent == tmp_path / "sub"
+    with atomic_path(tmp_path / "sub" / "best.keras") as temporary:
+        assert temporary.name.endswith("best.keras") and temporary.parent == tmp_path / "sub"
 
 
 def test_json_round_trip_is_exact_and_refuses_nan(tmp_path):

@@ -64,7 +64,7 @@ def test_the_python_code_trains(tmp_path, monkeypatch):
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(2)
     assert names["train_in_phases"](data, data).attrs["complete"]
     names["or_in_a_fit_of_your_own"](data, data)
-    assert (tmp_path / "best.weights.h5").exists()
+    assert (tmp_path / "best.keras").exists()
 
 
 def test_tables_are_what_scripts_wrote():

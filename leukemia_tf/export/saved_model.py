@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from leukemia_tf.data.decode import decode_image
 from leukemia_tf.data.resize import resize_images
-from leukemia_tf.errors import InputError
+from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.files import explain_write_errors, write_json
 
 
@@ -94,7 +94,10 @@ def export_saved_model(
                 os.replace(path, temporary / "old")
             os.replace(new, path)
         except tf.errors.OpError as error:
-            raise RuntimeError(f"TensorFlow could not write `{path}`: {error.message}") from error
+            raise RunError(
+                f"TensorFlow could not write `{path}`: {error.message.splitlines()[0]}. Free some space or choose "
+                "another folder; what was written before is intact."
+            ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return path

@@ -92,7 +92,7 @@ def fit_phases(
     run_dir = pathlib.Path(run_dir)
     checkpoints = run_dir / "checkpoints"
     state_path = checkpoints / "state.npz"
-    best = BestCheckpoint(checkpoints / "best.weights.h5", monitor, mode)
+    best = BestCheckpoint(checkpoints / "best.keras", monitor, mode)
     budget = next((callback for callback in callbacks if isinstance(callback, TimeBudget)), None)
     jit = resolve_jit_compile(jit_compile)
     log.info("jit_compile=%s (%s), precision %s", jit, jit_compile, keras.config.dtype_policy().name)

@@ -56,7 +56,7 @@ class Scripted(keras.callbacks.Callback):
 def test_the_best_epoch_is_kept(model, tmp_path, mode, values, kept):
     weights = []
     record = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: weights.append(model.get_weights()))
-    best = BestCheckpoint(tmp_path / "best.weights.h5", "score", mode)
+    best = BestCheckpoint(tmp_path / "best.keras", "score", mode)
     fit(model, Scripted(values), record, best)
     assert best.best() == {"value": values[kept], "monitor": "score", "phase": 0, "epoch": kept}
     best.restore(model)
@@ -64,7 +64,7 @@ def test_the_best_epoch_is_kept(model, tmp_path, mode, values, kept):
 
 
 def test_the_best_never_gets_worse_in_a_later_fit(model, tmp_path):
-    path = tmp_path / "best.weights.h5"
+    path = tmp_path / "best.keras"
     fit(model, Scripted([0.9]), BestCheckpoint(path, "score", "max"), epochs=1)
     before = path.read_bytes()
     again = BestCheckpoint(path, "score", "max")
@@ -76,8 +76,8 @@ def test_the_best_never_gets_worse_in_a_later_fit(model, tmp_path):
 
 def test_an_unknown_monitor_and_path_are_named(model, tmp_path):
     with pytest.raises(InputError, match=r"\['loss'\]. Received: 'val_auc'"):
-        fit(model, BestCheckpoint(tmp_path / "best.weights.h5", "val_auc", "max"))
-    with pytest.raises(InputError, match="weights.h5"):
+        fit(model, BestCheckpoint(tmp_path / "best.keras", "val_auc", "max"))
+    with pytest.raises(InputError, match=".keras"):
         BestCheckpoint(tmp_path / "best.h5")
 
 

@@ -74,7 +74,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path, images, label
     with pytest.raises(RunError, match=message):
         fit_phases(make_model(), spoiled, val_batches(), phases, tmp_path, steps_per_epoch=STEPS, progress=False)
     assert (tmp_path / "history.csv").read_text().count("\n") == 2
-    assert (tmp_path / "checkpoints" / "best.weights.h5").exists()
+    assert (tmp_path / "checkpoints" / "best.keras").exists()
 
 
 def test_a_plain_data_set_and_class_weights_work(tmp_path):

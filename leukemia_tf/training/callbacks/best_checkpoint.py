@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pathlib
+import zipfile
 from typing import Literal
 
-import h5py
 import keras
 
 from leukemia_tf.errors import InputError
@@ -14,17 +15,20 @@ from leukemia_tf.files import atomic_path
 from leukemia_tf.models import uncompiled
 
 
+_MEMBER = "best.json"
+
+
 class BestCheckpoint(keras.callbacks.Callback):
-    """Save the weights whenever the monitored value is better than the one stored in the file.
+    """Save the model whenever the monitored value is better than the one stored in the file.
 
     `keras.callbacks.ModelCheckpoint` forgets its best value between two `fit` calls and writes in place; here the
-    value is an attribute of the HDF5 file itself, so a resumed run compares with what is really on disk, and the
-    file is replaced in one step.
+    value is a member of the ``.keras`` archive itself, so a resumed run compares with what is really on disk, and the
+    file is replaced in one step. (Not ``.weights.h5``: HDF5 ends the whole process when the disk is full.)
 
     The model must be functional or sequential, as all builders' are.
 
     Args:
-        path: a name that ends in ``.weights.h5``; `restore` and `keras.Model.load_weights` read it.
+        path: a name that ends in ``.keras``; `restore` and `leukemia_tf.models.load_model` read it.
         monitor: a key of the epoch's logs, such as ``"val_loss"``.
         mode: ``"min"`` or ``"max"``.
     """
@@ -32,8 +36,8 @@ class BestCheckpoint(keras.callbacks.Callback):
     def __init__(self, path, monitor: str = "val_loss", mode: Literal["min", "max"] = "min"):
         super().__init__()
         self.path = pathlib.Path(path)
-        if not self.path.name.endswith(".weights.h5"):
-            raise InputError(f"`path` ends in '.weights.h5'. Received: {path}")
+        if self.path.suffix != ".keras":
+            raise InputError(f"`path` ends in '.keras'. Received: {path}")
         if mode not in ("min", "max"):
             raise InputError(f"`mode` is 'min' or 'max'. Received: {mode!r}")
         self.monitor = monitor
@@ -44,13 +48,8 @@ class BestCheckpoint(keras.callbacks.Callback):
         """What the file holds: ``{"value", "monitor", "phase", "epoch"}``, or None where there is no file."""
         if not self.path.exists():
             return None
-        with h5py.File(self.path, "r") as file:
-            return {
-                "value": float(file.attrs["best_value"]),
-                "monitor": str(file.attrs["best_monitor"]),
-                "phase": int(file.attrs["best_phase"]),
-                "epoch": int(file.attrs["best_epoch"]),
-            }
+        with zipfile.ZipFile(self.path) as archive:
+            return json.loads(archive.read(_MEMBER))
 
     def restore(self, model: keras.Model) -> None:
         """Load the best weights into `model`, and leave its optimizer as it is."""
@@ -66,12 +65,10 @@ class BestCheckpoint(keras.callbacks.Callback):
         if math.isnan(value) or (best is not None and not self.is_better(value, best["value"])):
             return
         with atomic_path(self.path) as temporary:
-            uncompiled(self.model).save_weights(temporary, overwrite=True)
-            with h5py.File(temporary, "r+") as file:
-                file.attrs["best_value"] = value
-                file.attrs["best_monitor"] = self.monitor
-                file.attrs["best_phase"] = self.phase
-                file.attrs["best_epoch"] = epoch
+            uncompiled(self.model).save(temporary, overwrite=True)
+            facts = {"value": value, "monitor": self.monitor, "phase": self.phase, "epoch": epoch}
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.writestr(_MEMBER, json.dumps(facts))
 
     def is_better(self, value: float, than: float) -> bool:
         """Whether `value` improves on `than`."""
