@@ -24,7 +24,7 @@ from leukemia_tf.recipes import load_run
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
 FILES = ("metrics.json", "recipe.json", "environment.json", "history.csv")
-FACTS = ("split_level", "split_hash", "seconds", "status", "classes")
+FACTS = ("split_level", "split_hash", "seconds", "peak_memory_mb", "status", "classes")
 
 
 def collect(run_dir: str, name: str) -> None:
@@ -36,7 +36,7 @@ def collect(run_dir: str, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file in FILES:
         shutil.copy(run.path / file, folder / file)
-    write_json(folder / "facts.json", {key: run.info[key] for key in FACTS})
+    write_json(folder / "facts.json", {key: run.info.get(key) for key in FACTS})
 
 
 def summarize() -> pd.DataFrame:
@@ -60,7 +60,14 @@ def summarize() -> pd.DataFrame:
                 metric if key == "value" else f"{metric}_{key}": metrics[metric][key]
                 for key in ("value", "low", "high")
             }
-        rows.append({**row, "seconds": facts["seconds"], "command": environment["command"]})
+        rows.append(
+            {
+                **row,
+                "seconds": facts["seconds"],
+                "peak_memory_mb": facts["peak_memory_mb"],
+                "command": environment["command"],
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -70,7 +70,8 @@ def finished(folder, tmp_path_factory) -> pathlib.Path:
 @pytest.mark.slow
 def test_a_run_leaves_everything_behind(finished):
     for name in (
-        "recipe.json environment.json run.json table.csv history.csv predictions.csv metrics.json report.html model.keras"
+        "recipe.json environment.json run.json table.csv history.csv predictions.csv metrics.json report.html "
+        "model.keras"
     ).split():
         assert (finished / name).stat().st_size > 0, name
     assert (finished / "saved_model" / "saved_model.pb").exists()
@@ -147,6 +148,17 @@ def test_evaluate_on_other_data(finished, folder, tmp_path):
     done = leukemia_tf("evaluate", finished, "--data", folder, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "metrics.json").read_text())["n_images"] == 60
+
+
+@pytest.mark.slow
+def test_the_other_ways_of_training_work_together(folder, tmp_path):
+    """Mixed precision, keras-cv's augmentation, oversampling, and a time budget that ends after the first epoch."""
+    ways = ["precision=mixed_bfloat16", "data.policy=strong", "data.balance=oversample", "phases.head.epochs=2"]
+    arguments = ["ensemble", "--data", folder, "--run-dir", tmp_path / "run", *SMALL, "--minutes", "0.01"]
+    done = command(*arguments, *[word for way in ways for word in ("--set", way)])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "stopped by the time budget"
+    assert (tmp_path / "run" / "report.html").exists() and (tmp_path / "run" / "saved_model").is_dir()
 
 
 @pytest.mark.slow

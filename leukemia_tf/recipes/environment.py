@@ -45,6 +45,16 @@ def describe_environment(**further: Any) -> dict[str, Any]:
     }
 
 
+def peak_memory_mb() -> int | None:
+    """The most memory that this process has held so far, in MB; None where the system does not tell (Windows)."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)

@@ -54,7 +54,7 @@ def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool =
 def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command: str) -> None:
     began = time.monotonic()
     from leukemia_tf.data import load_pixels, make_pipeline, steps_per_epoch
-    from leukemia_tf.recipes.environment import describe_environment
+    from leukemia_tf.recipes.environment import describe_environment, peak_memory_mb
     from leukemia_tf.training import TimeBudget, fit_phases, set_determinism
 
     budget = [TimeBudget(recipe.minutes)] if recipe.minutes else []
@@ -128,6 +128,7 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
     run.update_info(
         status="finished" if complete else "stopped by the time budget",
         seconds=round(run.info.get("seconds", 0.0) + time.monotonic() - began, 1),
+        peak_memory_mb=peak_memory_mb(),
     )
     if not complete:
         log.warning("The time budget ended training early: these are the figures so far; the same command goes on.")
@@ -178,7 +179,7 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
     ]
     if differences:
         raise InputError(
-            f"`{path}` holds a run of another recipe: {'; '.join(differences)}. Give the same command, or another --run-dir."
+            f"`{path}` is a run of another recipe: {'; '.join(differences)}. Give the same command or another --run-dir."
         )
     return Run(path)
 

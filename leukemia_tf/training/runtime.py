@@ -62,6 +62,8 @@ def set_determinism(seed: int, *, ops: bool | Literal["auto"] = "auto") -> bool:
     if wanted and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
+        # Under determinism TensorFlow makes no global generator by itself, and keras-cv's layers ask for one.
+        tf.random.set_global_generator(tf.random.Generator.from_seed(seed))
         tf.config.experimental.enable_op_determinism()
     return wanted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import pathlib
@@ -89,6 +90,10 @@ def fit_phases(
     phases = [phase for phase in phases if phase.epochs > 0]
     if callable(train) and steps_per_epoch is None:
         raise InputError("`steps_per_epoch` is needed with a function as `train`. Received: None")
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError(
+            "`tensorboard` needs a package that is missing: pip install 'leukemia-tf[tensorboard]'. Received: True"
+        )
     run_dir = pathlib.Path(run_dir)
     checkpoints = run_dir / "checkpoints"
     state_path = checkpoints / "state.npz"

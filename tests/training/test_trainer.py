@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import keras
 import numpy as np
 import pytest
@@ -127,6 +129,9 @@ def test_wrong_arguments_are_named(tmp_path):
         make_optimizer(Phase("p", schedule="cosine"), None)
     with pytest.raises(InputError, match="needed with a function"):
         fit_phases(make_model(), train_batches, val_batches(), [Phase("p")], tmp_path)
+    if importlib.util.find_spec("tensorboard") is None:
+        with pytest.raises(InputError, match=r"leukemia-tf\[tensorboard\]"):
+            fit(tmp_path, Phase("p"), tensorboard=True)
     with pytest.raises(InputError, match="one of the metrics"):
         fit(tmp_path, Phase("p", epochs=1), monitor="val_f2")
 

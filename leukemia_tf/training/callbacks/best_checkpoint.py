@@ -14,7 +14,6 @@ from leukemia_tf.errors import InputError
 from leukemia_tf.files import atomic_path
 from leukemia_tf.models import uncompiled
 
-
 _MEMBER = "best.json"
 
 
