@@ -51,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
 
     manifest, table = open_data("sample")
-    table = table.iloc[:: max(1, len(table) // options.images)].head(options.images).reset_index(drop=True)
+    table = table.sample(min(options.images, len(table)), random_state=0).reset_index(drop=True)
     rows = step_rows(options, manifest, table) + epoch_rows(options, manifest, table)
     frame = pd.DataFrame(rows)
     frame["backbones"] = options.backbones.replace(",", "+")

@@ -51,7 +51,7 @@ class DataSpec:
                 raise InputError(f"`data.{name}` is 1 or more. Received: {getattr(self, name)}")
         if len(self.fractions) != 3 or min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
             raise InputError(
-                f"`data.fractions` is three shares above 0 (train, val, test) with the sum 1. Received: {self.fractions}"
+                f"`data.fractions` is three shares above 0 (train, val, test), sum 1. Received: {self.fractions}"
             )
         if self.balance not in ("none", "class_weight", "oversample"):
             raise InputError(f"`data.balance` is 'none', 'class_weight' or 'oversample'. Received: {self.balance!r}")

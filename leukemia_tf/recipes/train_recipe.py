@@ -179,7 +179,7 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
     ]
     if differences:
         raise InputError(
-            f"`{path}` is a run of another recipe: {'; '.join(differences)}. Give the same command or another --run-dir."
+            f"`{path}` is a run of another recipe: {'; '.join(differences)}. Give that command or another --run-dir."
         )
     return Run(path)
 
