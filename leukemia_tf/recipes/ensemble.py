@@ -43,9 +43,9 @@ _CORRECTED = Recipe(
     ),
     on_sample={
         "model.options.norm_momentum": 0.9,  # 360 training images are few steps
-        "data.image_size": 64,
+        "data.image_size": 48,
         "data.batch_size": 32,
-        "phases.head.epochs": 2,
+        "phases.head.epochs": 1,
         "phases.fine-tune.epochs": 2,
     },
     on_smoke={
@@ -77,7 +77,7 @@ _AS_PUBLISHED = Recipe(
         ),
     ),
     threshold=0.7,
-    on_sample={"data.image_size": 64, "data.batch_size": 32, "phases.0.epochs": 4},
+    on_sample={"data.image_size": 48, "data.batch_size": 32, "phases.0.epochs": 3},
     on_smoke={
         **{key: value for key, value in _CORRECTED.on_smoke.items() if not key.startswith("phases")},
         "phases.0.epochs": 1,
