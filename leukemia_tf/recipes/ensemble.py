@@ -34,7 +34,7 @@ _BACKBONES = ["efficientnetb3", "resnet152v2", "convnexttiny"]
 
 _CORRECTED = Recipe(
     name="ensemble",
-    title="Three-backbone ensemble (EfficientNetB3 + ResNet152V2 + ConvNeXtTiny), two phases",
+    title="Concatenation ensemble of pretrained backbones (system 002-A), two phases",
     model=ModelSpec("ensemble", {"backbones": _BACKBONES, "as_published": False, "norm_momentum": 0.99}),
     data=DataSpec(image_size=224, batch_size=16, policy="cells"),
     phases=(
