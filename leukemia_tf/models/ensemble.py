@@ -10,6 +10,7 @@ from keras import layers
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.models.backbones import build_backbones
+from leukemia_tf.models.heads import check_num_classes, classify
 from leukemia_tf.models.registry import register_model
 
 PUBLISHED_BACKBONES = ("efficientnetb3", "resnet152v2", "convnexttiny")
@@ -61,8 +62,7 @@ def ensemble(
     Raises:
         InputError: for a value outside of the above, an image size below a backbone's minimum, or missing weights.
     """
-    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__") or num_classes < 2:
-        raise InputError(f"`num_classes` must be a whole number of at least 2. Received: {num_classes!r}")
+    check_num_classes(num_classes)
     if isinstance(backbones, str) or not 2 <= len(backbones) <= 5:
         raise InputError(f"`backbones` must be a list of two to five backbone names. Received: {backbones!r}")
 
@@ -77,7 +77,4 @@ def ensemble(
     x = layers.BatchNormalization(momentum=norm_momentum, name="head_norm")(x)
     x = layers.Dense(512, activation="relu", name="head_dense")(x)
     x = layers.Dropout(0.5, name="head_dropout")(x)
-    units, activation = (1, "sigmoid") if num_classes == 2 else (int(num_classes), "softmax")
-    # float32, because probabilities near 0 and 1 vanish in float16 and with them the loss.
-    outputs = layers.Dense(units, activation=activation, dtype="float32", name="probability")(x)
-    return keras.Model(inputs, outputs, name=name or "ensemble")
+    return keras.Model(inputs, classify(x, num_classes), name=name or "ensemble")

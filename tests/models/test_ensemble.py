@@ -75,7 +75,7 @@ def test_the_model_is_what_it_says(small):
     x = (features - mean) / np.sqrt(variance + small.get_layer("head_norm").epsilon) * gamma + beta
     kernel, bias = small.get_layer("head_dense").get_weights()
     x = np.maximum(x @ kernel + bias, 0)
-    kernel, bias = small.get_layer("probability").get_weights()
+    kernel, bias = small.get_layer("logits").get_weights()
     expected = 1 / (1 + np.exp(-(x @ kernel + bias)))
     assert_close(small(images, training=False), expected)
     assert np.ptp(expected) > 0.01
