@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "CaffePreprocessing": "caffe_preprocessing",
+        "ConvBlockAttention": "conv_block_attention",
+        "SqueezeExcite": "squeeze_excite",
     },
 )
 

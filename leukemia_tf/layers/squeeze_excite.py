@@ -1,0 +1,51 @@
+"""Squeeze and excitation: every channel of a map is weighted by what the whole image holds."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from leukemia_tf.layers._checks import check_map, positive
+
+
+@keras.saving.register_keras_serializable(package="leukemia_tf")
+class SqueezeExcite(keras.layers.Layer):
+    """Scale each channel of a feature map by a number in (0, 1) that depends on the average of all channels.
+
+    Average over the pixels -> Dense C/ratio ReLU -> Dense C sigmoid -> the map times these C numbers
+    (Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018).
+
+    Args:
+        ratio: by how much the hidden layer is narrower than the map; it has ``max(1, C // ratio)`` units.
+        use_bias: of both dense layers.
+
+    Input and output shape: ``(B, h, w, C)``, channels last.
+
+    Raises:
+        ValueError: if ``ratio`` is no whole number above zero, or the input is no map.
+    """
+
+    def __init__(self, ratio=16, use_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.ratio = positive("ratio", ratio)
+        self.use_bias = bool(use_bias)
+
+    def build(self, input_shape):
+        channels = check_map(self, input_shape)
+        hidden = max(1, channels // self.ratio)
+        options = {"use_bias": self.use_bias, "dtype": self.dtype_policy}
+        self.squeeze = keras.layers.Dense(hidden, activation="relu", name="squeeze", **options)
+        self.excite = keras.layers.Dense(channels, activation="sigmoid", name="excite", **options)
+        self.squeeze.build((input_shape[0], channels))
+        self.excite.build((input_shape[0], hidden))
+        super().build(input_shape)
+
+    def call(self, inputs):
+        scale = self.excite(self.squeeze(ops.mean(inputs, axis=(1, 2))))
+        return inputs * ops.expand_dims(ops.expand_dims(scale, 1), 1)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "ratio": self.ratio, "use_bias": self.use_bias}
