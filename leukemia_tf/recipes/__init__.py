@@ -5,6 +5,7 @@ from leukemia_tf._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Card": "card",
         "DataSpec": "recipe",
         "ModelSpec": "recipe",
         "Recipe": "recipe",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leukemia_tf.errors import InputError
+from leukemia_tf.recipes.card import Card
 from leukemia_tf.training.phase import Phase
 
 
@@ -64,7 +65,11 @@ class Recipe:
     Args:
         name: as it is called on the command line.
         title: one line for reports.
-        monitor, mode: the metric that "best" means, and ``"min"`` or ``"max"``.
+        phases: what trains when; empty for a model that is not trained by gradients.
+        loss: ``"auto"`` (cross-entropy), or a Keras loss such as ``"categorical_focal_crossentropy"``.
+        loss_config: arguments of that loss, such as ``{"gamma": 2.0, "alpha": [0.75, 0.25]}``.
+        monitor, mode: the metric that "best" means, and ``"min"`` or ``"max"``; besides the loss, ``val_accuracy``
+            and ``val_auc`` there are ``val_f1_macro`` and ``val_f1_weighted``.
         threshold: probability of the positive class from which a cell counts as positive (two classes only).
         precision: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
         jit_compile: ``"auto"`` (XLA on a GPU), ``"on"`` or ``"off"``.
@@ -75,6 +80,7 @@ class Recipe:
         tensorboard: also write TensorBoard event files.
         on_sample: overrides (dotted name -> value) for the embedded sample, which is smaller than any real data set.
         on_smoke: overrides for ``--smoke``.
+        card: where the recipe comes from and what was reported; not written into ``recipe.json``.
     """
 
     name: str
@@ -82,6 +88,8 @@ class Recipe:
     model: ModelSpec
     phases: tuple[Phase, ...]
     data: DataSpec = DataSpec()
+    loss: str = "auto"
+    loss_config: dict[str, Any] = field(default_factory=dict)
     monitor: str = "val_loss"
     mode: str = "min"
     threshold: float = 0.5
@@ -94,6 +102,7 @@ class Recipe:
     tensorboard: bool = False
     on_sample: dict[str, Any] = field(default_factory=dict)
     on_smoke: dict[str, Any] = field(default_factory=dict)
+    card: Card = Card()
 
     def __post_init__(self) -> None:
         for name, accepted in (
@@ -104,6 +113,10 @@ class Recipe:
         ):
             if getattr(self, name) not in accepted:
                 raise InputError(f"`{name}` is one of {accepted}. Received: {getattr(self, name)!r}")
+        if self.loss == "auto" and self.loss_config:
+            raise InputError(
+                f"`loss_config` holds arguments of a named `loss`, not of 'auto'. Received: {self.loss_config}"
+            )
         if not 0 < self.threshold < 1:
             raise InputError(f"`threshold` lies between 0 and 1. Received: {self.threshold}")
         if self.seed < 0 or self.bootstrap < 1 or self.minutes < 0:
@@ -113,9 +126,9 @@ class Recipe:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON-able values, without the overrides that have been applied or not."""
+        """The recipe as JSON-able values, without the card and the overrides that have been applied or not."""
         value = dataclasses.asdict(self)
-        del value["on_sample"], value["on_smoke"]
+        del value["on_sample"], value["on_smoke"], value["card"]
         return _lists(value)
 
     @classmethod

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Callable
 
 from leukemia_tf.errors import InputError
 
-SCHEDULES = ("constant", "cosine")
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "constant": {},
+    "cosine": {},
+    "one_cycle": {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4},
+    "triangular2": {"base": 1e-5, "step_size_up": 5},
+    "piecewise": {"boundaries": (0.5, 0.75), "factor": 0.1},
+}
+"""Each schedule, with what `schedule_config` may hold and its defaults."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +30,14 @@ class Phase:
         learning_rate: the rate, or the peak rate of a schedule.
         optimizer: a Keras optimizer's name, such as ``"adam"``, ``"adamw"``, ``"sgd"``, ``"adamax"``.
         optimizer_config: further arguments of that optimizer, such as ``{"weight_decay": 1e-5, "clipnorm": 1.0}``.
-        schedule: ``"constant"``, or ``"cosine"`` (half a cosine from the rate to 0 over the phase, each batch).
+        schedule: how the rate moves, each batch, over the whole phase: ``"constant"``; ``"cosine"`` (half a cosine
+            from the rate to 0); ``"one_cycle"`` (up to the rate, then down, by cosines), ``"triangular2"`` (triangles,
+            each half as high as the one before) or ``"piecewise"`` (down by a factor at given shares of the phase).
+        schedule_config: numbers of the schedule, see `SCHEDULES`; their meaning is told in
+            `leukemia_tf.training.schedules`.
         warmup_epochs: epochs of linear warm-up from 0, for ``"cosine"``.
         patience: stop after this many epochs without a better monitored value; 0 never stops.
+        min_delta: by how much a value must be better to count as such for `patience`.
         plateau_patience: after this many epochs without a better value, multiply the rate by `plateau_factor`;
             0 never does. Not with a schedule.
         plateau_factor: see above.
@@ -43,8 +56,10 @@ class Phase:
     optimizer: str = "adam"
     optimizer_config: dict[str, Any] = field(default_factory=dict)
     schedule: str = "constant"
+    schedule_config: dict[str, Any] = field(default_factory=dict)
     warmup_epochs: float = 0.0
     patience: int = 0
+    min_delta: float = 0.0
     plateau_patience: int = 0
     plateau_factor: float = 0.3
     freeze_batchnorm: bool = True
@@ -60,7 +75,14 @@ class Phase:
                 f"`learning_rate` of phase `{self.name}` is a number above 0. Received: {self.learning_rate}"
             )
         if self.schedule not in SCHEDULES:
-            raise InputError(f"`schedule` of phase `{self.name}` is one of {SCHEDULES}. Received: {self.schedule!r}")
+            raise InputError(
+                f"`schedule` of phase `{self.name}` is one of {', '.join(SCHEDULES)}. Received: {self.schedule!r}"
+            )
+        self._check_schedule_config()
+        if self.warmup_epochs > 0 and self.schedule != "cosine":
+            raise InputError(
+                f"`warmup_epochs` of phase `{self.name}` works with schedule 'cosine' only. Received: {self.schedule!r}"
+            )
         if self.schedule != "constant" and self.plateau_patience:
             raise InputError(
                 f"`plateau_patience` of phase `{self.name}` works with schedule 'constant' only, because a schedule "
@@ -70,6 +92,53 @@ class Phase:
             raise InputError(
                 f"`plateau_factor` of phase `{self.name}` lies between 0 and 1. Received: {self.plateau_factor}"
             )
-        for limit in ("patience", "plateau_patience", "warmup_epochs"):
+        for limit in ("patience", "min_delta", "plateau_patience", "warmup_epochs"):
             if getattr(self, limit) < 0:
                 raise InputError(f"`{limit}` of phase `{self.name}` is 0 or more. Received: {getattr(self, limit)}")
+
+    @property
+    def schedule_numbers(self) -> dict[str, Any]:
+        """`schedule_config` with the defaults filled in."""
+        return {**SCHEDULES[self.schedule], **self.schedule_config}
+
+    def _check_schedule_config(self) -> None:
+        accepted = SCHEDULES[self.schedule]
+        for key in self.schedule_config:
+            if key not in accepted:
+                takes = ", ".join(accepted) or "no numbers"
+                raise InputError(
+                    f"`schedule_config` of phase `{self.name}`: schedule {self.schedule!r} takes {takes}. "
+                    f"Received: {key!r}"
+                )
+        for key, value in self.schedule_numbers.items():
+            test, wanted = _NUMBERS[key]
+            if not test(value):
+                raise InputError(f"`schedule_config.{key}` of phase `{self.name}` is {wanted}. Received: {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are_rising_shares(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(_is_number(share) and 0 < share < 1 for share in value)
+        and all(one < other for one, other in itertools.pairwise(value))
+    )
+
+
+_NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "pct_start": (lambda value: _is_number(value) and 0 < value < 1, "a share of the phase between 0 and 1"),
+    "div_factor": (lambda value: _is_number(value) and value >= 1, "a number of at least 1"),
+    "final_div_factor": (lambda value: _is_number(value) and value >= 1, "a number of at least 1"),
+    "base": (lambda value: _is_number(value) and value > 0, "a learning rate above 0"),
+    "step_size_up": (
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,
+        "a whole number of batches, 1 or more",
+    ),
+    "boundaries": (_are_rising_shares, "a list of rising shares of the phase between 0 and 1"),
+    "factor": (lambda value: _is_number(value) and 0 < value < 1, "a number between 0 and 1"),
+}
+"""What each number of a schedule may be, and how to say so."""
