@@ -5,11 +5,12 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from leukemia_tf.layers._attention import AttentionLayer
 from leukemia_tf.layers._checks import check_map, positive
 
 
 @keras.saving.register_keras_serializable(package="leukemia_tf")
-class ConvBlockAttention(keras.layers.Layer):
+class ConvBlockAttention(AttentionLayer):
     """Convolutional block attention module (Woo et al., "CBAM", ECCV 2018).
 
     Channels first: one perceptron (Dense C/ratio ReLU -> Dense C, with biases) reads the average and the maximum of
@@ -21,10 +22,15 @@ class ConvBlockAttention(keras.layers.Layer):
         ratio: by how much the hidden layer is narrower than the map; it has ``max(1, C // ratio)`` units.
         kernel_size: side of the convolution's kernel in pixels of the map; 7 in the paper.
 
-    Input and output shape: ``(B, h, w, C)``, channels last.
+    Call arguments:
+        inputs: feature map (B, h, w, C), channels last.
+        return_attention_scores: return ``(output, scores)``; scores (B, h, w) are the factors of the pixels, each in
+            (0, 1). Those of the channels are not among them.
+
+    Output shape: that of the input.
 
     Raises:
-        ValueError: if an argument is no whole number above zero, or the input is no map.
+        InputError: if an argument is no whole number above zero, or the input is not of rank 4.
     """
 
     def __init__(self, ratio=16, kernel_size=7, **kwargs):
@@ -53,16 +59,20 @@ class ConvBlockAttention(keras.layers.Layer):
         self.spatial.build((batch, height, width, 2))
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs, return_attention_scores=False):
         average = ops.mean(inputs, axis=(1, 2), keepdims=True)
         peak = ops.max(inputs, axis=(1, 2), keepdims=True)
         x = inputs * ops.sigmoid(self.excite(self.squeeze(average)) + self.excite(self.squeeze(peak)))
         average = ops.mean(x, axis=-1, keepdims=True)
         peak = ops.max(x, axis=-1, keepdims=True)
-        return x * self.spatial(ops.concatenate([average, peak], axis=-1))
+        scores = self.spatial(ops.concatenate([average, peak], axis=-1))
+        return (x * scores, ops.squeeze(scores, axis=-1)) if return_attention_scores else x * scores
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
+
+    def compute_scores_shape(self, input_shape):
+        return tuple(input_shape[:3])
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio, "kernel_size": self.kernel_size}
