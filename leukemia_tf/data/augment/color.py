@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from leukemia_tf.data.augment.step import Step
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
 
 
 def color_matrices(hue: tf.Tensor, saturation: tf.Tensor) -> tf.Tensor:
@@ -25,7 +25,7 @@ def color_matrices(hue: tf.Tensor, saturation: tf.Tensor) -> tf.Tensor:
     cross = tf.constant([[0.0, 1.0, -1.0], [-1.0, 0.0, 1.0], [1.0, -1.0, 0.0]]) / math.sqrt(3.0)
     turn = cos * tf.eye(3) + sin * cross + (1.0 - cos) * tf.fill([3, 3], 1.0 / 3.0)
     s = saturation[:, None, None]
-    fade = s * tf.eye(3) + (1.0 - s) * tf.constant([[weight] * 3 for weight in _LUMA])
+    fade = s * tf.eye(3) + (1.0 - s) * tf.constant([[weight] * 3 for weight in LUMA])
     return turn @ fade
 
 

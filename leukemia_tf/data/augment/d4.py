@@ -58,6 +58,31 @@ class D4(Step):
         """int32 ``[count]``, 0 to 7, for :func:`apply_d4` or :func:`d4_matrices`."""
         return tf.random.stateless_uniform([count], seed, 0, 8, tf.int32)
 
+    def draw(self, count, size: int, seed) -> tf.Tensor:
+        """The same moves as ``count`` matrices ``[count, 2, 3]``, for a warp that follows."""
+        return d4_matrices(size, self.elements(count, seed))
+
     def __call__(self, images, labels, seed):
         elements = self.elements(tf.shape(images)[0], seed)
+        return tf.ensure_shape(apply_d4(images, elements), images.shape), labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Symmetry(Step):
+    """The same one of the eight for every image, as an operation of ``some_of``.
+
+    Args:
+        element: 0 to 7, see :func:`apply_d4`: 1, 2 and 3 turn left by 90, 180 and 270 degrees, 4 mirrors left-right
+            and 6 top-bottom.
+    """
+
+    name = "symmetry"
+
+    element: int = 0
+
+    def __post_init__(self):
+        self._check_whole("element", 0, 7)
+
+    def __call__(self, images, labels, seed):
+        elements = tf.fill([tf.shape(images)[0]], self.element)
         return tf.ensure_shape(apply_d4(images, elements), images.shape), labels

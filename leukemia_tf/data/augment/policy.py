@@ -8,16 +8,26 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from leukemia_tf.data.augment.d4 import D4, d4_matrices
+from leukemia_tf.data.augment.d4 import D4
+from leukemia_tf.data.augment.published import PUBLISHED
 from leukemia_tf.data.augment.step import Step
-from leukemia_tf.data.augment.warp import Warp, compose, warp_images
+from leukemia_tf.data.augment.warp import AffineStep, compose, warp_images
 from leukemia_tf.errors import InputError
 
 # Step name -> module and class. Imported on first use, because the keras-cv steps take seconds to import.
 _STEPS = {
     "d4": ("d4", "D4"),
+    "symmetry": ("d4", "Symmetry"),
     "warp": ("warp", "Warp"),
+    "shear": ("shear", "Shear"),
+    "crop": ("crop", "Crop"),
+    "elastic": ("elastic", "Elastic"),
     "color": ("color", "Color"),
+    "color_jitter": ("color_jitter", "ColorJitter"),
+    "auto_contrast": ("auto_contrast", "AutoContrast"),
+    "blur": ("blur", "Blur"),
+    "salt_pepper": ("salt_pepper", "SaltPepper"),
+    "some_of": ("some_of", "SomeOf"),
     "rand_augment": ("strong", "RandAugment"),
     "grid_mask": ("strong", "GridMask"),
     "mix_up": ("strong", "MixUp"),
@@ -33,18 +43,13 @@ _POLICIES: dict[str, list[dict]] = {
         {"step": "warp", "rotation": 15.0, "zoom": 0.1, "shear": 0.05, "translation": 0.05},
         {"step": "color", "brightness": 0.06, "contrast": 0.15, "saturation": 0.15, "hue": 0.02},
     ],
-    # RandomFlip("horizontal"), RandomRotation(.15), RandomZoom(.15), RandomContrast(.15): defined, and never
-    # applied, in the detection notebook of Automated-Leukemia-Diagnosis (yaniv-11). .15 of a turn is 54 degrees.
-    "published_002": [
-        {"step": "warp", "flip_horizontal": True, "rotation": 54.0, "zoom": 0.15},
-        {"step": "color", "contrast": 0.15},
-    ],
     "strong": [
         {"step": "d4"},
         {"step": "rand_augment", "count": 2, "magnitude": 0.3},
         {"step": "grid_mask", "rate": 0.3},
         {"step": "mix_up", "alpha": 0.2},
     ],
+    **PUBLISHED,
 }
 
 
@@ -61,17 +66,17 @@ class Policy:
     steps: tuple[Step, ...]
 
     def __call__(self, images, labels, seed):
-        turns = None
-        for number, step in enumerate(self.steps):
+        maps = None  # of the steps so far that the next one carries out, so that pixels are resampled once
+        for number, (step, following) in enumerate(zip(self.steps, (*self.steps[1:], None))):
             step_seed = tf.random.experimental.stateless_fold_in(seed, number)
-            if isinstance(step, D4) and isinstance(next(iter(self.steps[number + 1 :]), None), Warp):
-                # A warp follows and moves every pixel anyway: turn within it, which is free and gives the same image.
-                turns = d4_matrices(images.shape[1], step.elements(tf.shape(images)[0], step_seed))
-            elif turns is not None:
-                maps = step.draw(tf.shape(images)[0], images.shape[1], step_seed)
-                images, turns = warp_images(images, compose(turns, maps), step.fill), None
-            else:
+            joined = _is_done_by(step, following)
+            if maps is None and not joined:
                 images, labels = step(images, labels, step_seed)
+                continue
+            drawn = step.draw(tf.shape(images)[0], images.shape[1], step_seed)
+            maps = drawn if maps is None else compose(maps, drawn)
+            if not joined:
+                images, maps = warp_images(images, maps, step.fill), None
         return images, labels
 
     def describe(self) -> dict:
@@ -82,16 +87,16 @@ class Policy:
         return f"{self.name}: " + (" -> ".join(map(str, self.steps)) or "images unchanged")
 
 
-def get_policy(
-    policy: str | Policy | dict | Sequence[dict | Step] = "cells", image_size: int | None = None
-) -> Policy:
+def get_policy(policy: str | Policy | dict | Sequence[dict | Step] = "cells", image_size: int | None = None) -> Policy:
     """The policy of a name, a list of steps, or what :meth:`Policy.describe` gave.
 
     Args:
         policy: a name from :func:`list_policies`; a list of dicts such as ``{"step": "warp", "rotation": 10.0}``
-            (steps: d4, warp, color, rand_augment, grid_mask, mix_up, cut_mix) or of :class:`Step` objects; a dict
-            with ``name`` and ``steps``; or a :class:`Policy`, which comes back unchanged.
-        image_size: side of the images. None of the steps needs it; their numbers are relative to the side.
+            (steps: d4, symmetry, warp, shear, crop, elastic, color, color_jitter, auto_contrast, blur, salt_pepper,
+            some_of, rand_augment, grid_mask, mix_up, cut_mix) or of :class:`Step` objects; a dict with ``name`` and
+            ``steps``; or a :class:`Policy`, which comes back unchanged.
+        image_size: side of the images. None of the steps needs it; all their numbers but the pixels of ``blur`` are
+            relative to the side.
 
     Raises:
         InputError: the name, a step or one of its numbers is not known or out of range.
@@ -101,11 +106,11 @@ def get_policy(
     if isinstance(policy, str):
         if policy not in _POLICIES:
             raise InputError(f"`policy` must be one of {', '.join(list_policies())}, got {policy!r}")
-        return Policy(policy, _build_steps(_POLICIES[policy]))
+        return Policy(policy, build_steps(_POLICIES[policy]))
     if isinstance(policy, dict) and set(policy) == {"name", "steps"}:
-        return Policy(str(policy["name"]), _build_steps(policy["steps"]))
+        return Policy(str(policy["name"]), build_steps(policy["steps"]))
     if isinstance(policy, (list, tuple)):
-        return Policy("custom", _build_steps(policy))
+        return Policy("custom", build_steps(policy))
     raise InputError(
         "`policy` must be a name, a list of steps, a dict with `name` and `steps`, or a Policy, "
         f"got {type(policy).__name__}: {policy!r}"
@@ -125,11 +130,23 @@ def register_policy(name: str, steps: Sequence[dict]) -> None:
     """
     if name in _POLICIES:
         raise InputError(f"`name` must be new (taken: {', '.join(list_policies())}), got {name!r}")
-    _build_steps(steps)
+    build_steps(steps)
     _POLICIES[name] = [dict(step) for step in steps]
 
 
-def _build_steps(steps: Sequence[dict | Step]) -> tuple[Step, ...]:
+def _is_done_by(step: Step, following: Step | None) -> bool:
+    """Whether `following` is a warp that may as well carry out `step`, which moves pixels too."""
+    if not isinstance(following, AffineStep):
+        return False
+    return isinstance(step, D4) or (isinstance(step, AffineStep) and step.fill == following.fill)
+
+
+def build_steps(steps: Sequence[dict | Step]) -> tuple[Step, ...]:
+    """The steps of a list of dicts or of finished steps.
+
+    Raises:
+        InputError: a step or one of its numbers is not known or out of range.
+    """
     return tuple(step if isinstance(step, Step) else _build_step(step) for step in steps)
 
 

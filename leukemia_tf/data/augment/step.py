@@ -39,6 +39,23 @@ class Step:
             accepted = f"a number from {low} to {high}"
             raise InputError(f"`{field}` of step `{self.name}` must be {accepted}, got {value!r}")
 
+    def _check_whole(self, field: str, low: int, high: int) -> None:
+        value = getattr(self, field)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            accepted = f"a whole number from {low} to {high}"
+            raise InputError(f"`{field}` of step `{self.name}` must be {accepted}, got {value!r}")
+
+    def _check_interval(self, field: str, low: float, high: float) -> None:
+        """Two numbers, the smaller one first; lists, as JSON has them, become tuples."""
+        value = getattr(self, field)
+        pair = isinstance(value, (list, tuple)) and len(value) == 2
+        if not pair or any(isinstance(end, bool) or not isinstance(end, (int, float)) for end in value):
+            raise InputError(f"`{field}` of step `{self.name}` must be two numbers, least and most, got {value!r}")
+        if not low <= value[0] <= value[1] <= high:
+            accepted = f"two numbers from {low} to {high}, the smaller one first"
+            raise InputError(f"`{field}` of step `{self.name}` must be {accepted}, got {value!r}")
+        object.__setattr__(self, field, (float(value[0]), float(value[1])))
+
     def _check_flag(self, field: str) -> None:
         value = getattr(self, field)
         if not isinstance(value, bool):

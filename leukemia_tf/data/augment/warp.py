@@ -76,12 +76,30 @@ def affine_matrices(size, flip_x, flip_y, angle, zoom, shear_x, shear_y, shift_x
     return tf.reshape(tf.stack(rows, axis=1), [-1, 2, 3])
 
 
+class AffineStep(Step):
+    """A step that draws one affine map for each image. `Policy` makes one warp of several in a row.
+
+    Subclasses have a ``fill``, see :func:`warp_images`.
+    """
+
+    def draw(self, count, size: int, seed) -> tf.Tensor:
+        """``count`` random matrices ``[count, 2, 3]`` for images of ``size`` pixels."""
+        raise NotImplementedError
+
+    def __call__(self, images, labels, seed):
+        return warp_images(images, self.draw(tf.shape(images)[0], images.shape[1], seed), self.fill), labels
+
+    def _check_fill(self) -> None:
+        if self.fill not in FILLS:
+            raise InputError(f"`fill` of step `{self.name}` must be one of {', '.join(FILLS)}, got {self.fill!r}")
+
+
 @dataclasses.dataclass(frozen=True)
-class Warp(Step):
+class Warp(AffineStep):
     """One random affine warp for each image, composed of up to six geometric changes.
 
     Args:
-        flip_horizontal, flip_vertical: mirror with probability one half.
+        flip_horizontal, flip_vertical: True mirrors with probability one half; a number is the probability, 0 to 1.
         rotation: largest rotation either way, in degrees, 0 to 180.
         zoom: largest zoom out or in, as a fraction of the side; one factor for both axes. 0 to 0.9.
         shear: largest shear of each axis, in pixels for each pixel, 0 to 0.5.
@@ -93,8 +111,8 @@ class Warp(Step):
 
     name = "warp"
 
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
+    flip_horizontal: bool | float = False
+    flip_vertical: bool | float = False
     rotation: float = 0.0
     zoom: float = 0.0
     shear: float = 0.0
@@ -102,23 +120,21 @@ class Warp(Step):
     fill: str = "reflect"
 
     def __post_init__(self):
-        self._check_flag("flip_horizontal")
-        self._check_flag("flip_vertical")
+        for field in ("flip_horizontal", "flip_vertical"):
+            if not isinstance(getattr(self, field), bool):
+                self._check_range(field, 0, 1)
         self._check_range("rotation", 0, 180)
         self._check_range("zoom", 0, 0.9)
         self._check_range("shear", 0, 0.5)
         self._check_range("translation", 0, 1)
-        if self.fill not in FILLS:
-            raise InputError(f"`fill` of step `warp` must be one of {', '.join(FILLS)}, got {self.fill!r}")
+        self._check_fill()
 
     def draw(self, count, size: int, seed) -> tf.Tensor:
-        """``count`` random matrices ``[count, 2, 3]`` for images of ``size`` pixels."""
         u = tf.unstack(tf.random.stateless_uniform([8, count], seed, -1.0, 1.0))
-        one = tf.ones_like(u[0])
         return affine_matrices(
             size,
-            flip_x=tf.where(u[0] < 0, -one, one) if self.flip_horizontal else one,
-            flip_y=tf.where(u[1] < 0, -one, one) if self.flip_vertical else one,
+            flip_x=_mirror(u[0], self.flip_horizontal),
+            flip_y=_mirror(u[1], self.flip_vertical),
             angle=u[2] * math.radians(self.rotation),
             zoom=1.0 + u[3] * self.zoom,
             shear_x=u[4] * self.shear,
@@ -127,5 +143,8 @@ class Warp(Step):
             shift_y=u[7] * self.translation * size,
         )
 
-    def __call__(self, images, labels, seed):
-        return warp_images(images, self.draw(tf.shape(images)[0], images.shape[1], seed), self.fill), labels
+
+def _mirror(u: tf.Tensor, flip: bool | float) -> tf.Tensor:
+    """-1 with the probability of `flip`, else 1, for `u` drawn uniformly from -1 to 1."""
+    probability = 0.5 if flip is True else float(flip)
+    return tf.where(u < 2.0 * probability - 1.0, -tf.ones_like(u), tf.ones_like(u))

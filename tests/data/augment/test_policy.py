@@ -12,7 +12,16 @@ from leukemia_tf.data.augment import get_policy, list_policies, register_policy
 from leukemia_tf.data.augment import policy as policy_module
 from leukemia_tf.errors import InputError
 
-PLAIN = ["none", "d4", "cells", "published_002"]
+PUBLISHED = [
+    "published_001a",
+    "published_001a_offline",
+    "published_001b",
+    "published_002",
+    "published_003",
+    "published_004",
+    "published_004_described",
+]
+PLAIN = ["none", "d4", "cells", *PUBLISHED]
 
 
 @pytest.fixture
@@ -22,7 +31,7 @@ def batch():
 
 
 def test_names():
-    assert list_policies() == ["cells", "d4", "none", "published_002", "strong"]
+    assert list_policies() == ["cells", "d4", "none", *PUBLISHED, "strong"]
     assert get_policy().name == "cells"
 
 
@@ -63,6 +72,41 @@ def test_turning_within_the_warp_gives_the_same_image(batch):
     assert np.abs(policy(*batch, seed)[0] - expected).max() < 12
 
 
+def test_two_warps_in_a_row_are_one(batch):
+    """As if one came after the other, but for the borders and the blur of a second resampling."""
+    turn, move = {"step": "warp", "rotation": 180.0}, {"step": "warp", "translation": 0.1, "zoom": 0.1}
+    smooth = tf.image.resize(tf.image.resize(batch[0], [4, 4], antialias=True), [48, 48], "bicubic")
+    seed = tf.constant([6, 7])
+    one, two = get_policy([turn]).steps[0], get_policy([move]).steps[0]
+    fold = tf.random.experimental.stateless_fold_in
+    expected = two(one(smooth, None, fold(seed, 0))[0], None, fold(seed, 1))[0]
+    together = get_policy([turn, move])(smooth, batch[1], seed)[0]
+    inside = (slice(None), slice(17, 31), slice(17, 31))
+    assert np.abs(together[inside] - expected[inside]).max() < 2
+    # Another fill can't be joined: then they are two warps indeed.
+    apart = get_policy([turn, {**move, "fill": "constant"}])(smooth, batch[1], seed)[0]
+    np.testing.assert_array_equal(apart[inside], expected[inside])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_batches_do_not_depend_on_how_many_threads_prepare_them(batch, name):
+    policy = get_policy(name)
+
+    def images(parallel):
+        numbers = tf.data.Dataset.range(3, output_type=tf.int32)
+        return np.stack([x for x, _ in numbers.map(lambda n: policy(*batch, tf.stack([n, 9])), parallel)])
+
+    np.testing.assert_array_equal(images(1), images(4))
+
+
+def test_published_004_mirrors_half_of_the_images(batch):
+    images = tf.tile(batch[0][:1], [2000, 1, 1, 1])
+    result, _ = get_policy("published_004")(images, tf.ones([2000, 1]), tf.constant([8, 9]))
+    mirrored = np.abs(result - images[:, :, ::-1]).max((1, 2, 3)) < 1e-2
+    same = np.abs(result - images).max((1, 2, 3)) < 1e-2
+    assert (mirrored ^ same).all() and abs(mirrored.mean() - 0.5) < 0.04  # .04 is 3.6 standard deviations
+
+
 def test_a_list_of_steps():
     policy = get_policy([{"step": "d4"}, {"step": "color", "hue": 0.1}])
     assert [step.name for step in policy.steps] == ["d4", "color"]
@@ -73,8 +117,8 @@ def test_a_list_of_steps():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ("cell", "`policy` must be one of cells, d4, none, published_002, strong, got 'cell'"),
-        ([{"step": "blur"}], "got {'step': 'blur'}"),
+        ("cell", "`policy` must be one of cells, d4, none, published_.*, strong, got 'cell'"),
+        ([{"step": "smear"}], "got {'step': 'smear'}"),
         ([{"step": "warp", "angle": 3}], "step `warp` takes .*rotation.*, got angle"),
         (3, "`policy` must be a name.*got int: 3"),
     ],

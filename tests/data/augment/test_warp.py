@@ -1,10 +1,13 @@
 """The composed warp against TensorFlow's own operation, the Keras layers and matrices multiplied by hand."""
 
+import cv2
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from leukemia_tf.data.augment.crop import Crop
+from leukemia_tf.data.augment.shear import Shear
 from leukemia_tf.data.augment.warp import Warp, affine_matrices, compose, warp_images
 from leukemia_tf.errors import InputError
 
@@ -102,13 +105,64 @@ def test_published_002_draws_from_the_ranges_of_the_keras_layers():
     assert abs((determinant < 0).mean() - 0.5) < 0.03
 
 
+@pytest.mark.parametrize(
+    "flip, share", [(False, 0.0), (0.0, 0.0), (0.3, 0.3), (0.7, 0.7), (True, 0.5), (0.5, 0.5), (1.0, 1.0), (1, 1.0)]
+)
+def test_flips_take_a_probability(flip, share):
+    linear = Warp(flip_horizontal=flip, flip_vertical=0.7).draw(5000, SIZE, tf.constant([3, 5])).numpy()
+    assert abs((linear[:, 0, 0] < 0).mean() - share) < 0.025  # 3.5 standard deviations
+    assert abs((linear[:, 1, 1] < 0).mean() - 0.7) < 0.025
+
+
+def test_true_is_one_half():
+    seed = tf.constant([1, 9])
+    flips = [Warp(flip_horizontal=flip, rotation=20).draw(50, SIZE, seed) for flip in (True, 0.5)]
+    np.testing.assert_array_equal(*flips)
+
+
+def test_shear_moves_rows_to_the_right(images):
+    step = Shear(factor=(0.25, 0.25))
+    sheared = step(images, None, tf.constant([1, 2]))[0].numpy()
+    for row in (0, 4, 8):  # rows that move by whole pixels
+        shift = row // 4
+        expected = np.asarray(images)[:, row, : SIZE - shift]
+        np.testing.assert_allclose(sheared[:, row, shift:], expected, atol=1e-2)
+        np.testing.assert_allclose(sheared[:, row, :shift], expected[:, :1].repeat(shift, 1), atol=1e-2)
+
+
+def test_shear_is_drawn_from_its_range():
+    factors = -Shear(factor=(0.1, 0.3)).draw(3000, SIZE, tf.constant([1, 2])).numpy()[:, 0, 1]
+    assert 0.1 <= factors.min() < 0.101 and 0.299 < factors.max() <= 0.3 and abs(factors.mean() - 0.2) < 0.004
+
+
+def test_crop_agrees_with_opencv():
+    """On ramps, on which bilinear sampling is exact, so that corners may lie at fractions of a pixel."""
+    rows, columns = np.indices((SIZE, SIZE), dtype=np.float32)
+    ramps = np.stack([np.stack([columns, rows, rows + 2 * columns], axis=-1)] * 4)
+    step, seed = Crop(share=(0.75, 0.75)), tf.constant([1, 2])
+    cropped = step(tf.constant(ramps), None, seed)[0].numpy()
+    corners = step.draw(4, SIZE, seed).numpy()[:, :, 2] + 0.125  # the outer edge lies half a pixel outside the centre
+    assert corners.min() >= 0 and corners.max() <= 4 and len(np.unique(corners)) == 8
+    for ramp, result, (left, top) in zip(ramps, cropped, corners):
+        square = cv2.getRectSubPix(ramp, (12, 12), (left + 5.5, top + 5.5))
+        expected = cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(result[1:-1, 1:-1], expected[1:-1, 1:-1], atol=0.02)
+
+
+def test_crop_is_drawn_from_its_range():
+    shares = Crop(share=(0.8, 0.95)).draw(3000, SIZE, tf.constant([1, 2])).numpy()[:, 0, 0]
+    assert 0.8 <= shares.min() < 0.801 and 0.949 < shares.max() <= 0.95 and abs(shares.mean() - 0.875) < 0.003
+
+
 def test_no_black_corners():
     white = tf.fill([32, SIZE, SIZE, 3], 255.0)
     warped, _ = Warp(rotation=45, zoom=0.3, shear=0.2, translation=0.3)(white, None, tf.constant([0, 1]))
     np.testing.assert_allclose(warped, 255, atol=1e-3)
 
 
-@pytest.mark.parametrize("numbers", [{"rotation": 181}, {"zoom": -0.1}, {"shear": True}, {"fill": "mirror"}])
+@pytest.mark.parametrize(
+    "numbers", [{"rotation": 181}, {"zoom": -0.1}, {"shear": True}, {"fill": "mirror"}, {"flip_vertical": 1.2}]
+)
 def test_wrong_numbers_are_named(numbers):
     with pytest.raises(InputError, match=f"`{next(iter(numbers))}` of step `warp`"):
         Warp(**numbers)
