@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
+import warnings
 
 import pandas as pd
 
 from leukemia_tf.data.manifest import Manifest
+from leukemia_tf.data.names import name_problem, show
 from leukemia_tf.data.table import (
     SPLIT_ALIASES,
     check_classes,
@@ -45,6 +47,10 @@ def open_csv(file: str | os.PathLike, *, skip_broken: bool = False) -> tuple[Man
     rows, skipped, lines = [], [], {}
     for number, row in enumerate(frame.to_dict("records"), start=2):
         if not row["path"]:
+            continue
+        unusable = name_problem(row["path"])
+        if unusable:
+            problems.append(f"`{file.name}` line {number}: rename `{show(row['path'])}`; received {unusable}")
             continue
         path = file.parent / row["path"]
         if not path.exists() and "\\" in row["path"]:
@@ -90,10 +96,16 @@ def open_csv(file: str | os.PathLike, *, skip_broken: bool = False) -> tuple[Man
 
 def _read(file: pathlib.Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(file, dtype="str", keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            # A row with more fields than the header; without index_col=False its first field would become an index.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                file, dtype="str", keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True, index_col=False
+            )
+    # EmptyDataError, ParserError and UnicodeDecodeError are ValueErrors.
+    except (ValueError, pd.errors.ParserWarning) as error:
         raise InputError(
-            f"`{file}` must be a CSV file in UTF-8 with commas; received: {' '.join(str(error).split())}"
+            f"`{file}` must be a CSV file in UTF-8 with commas; received: {show(' '.join(str(error).split()))}"
         ) from error
     except OSError as error:
         raise InputError(f"`{file}` cannot be read; received: {error.strerror}") from error
@@ -102,10 +114,10 @@ def _read(file: pathlib.Path) -> pd.DataFrame:
     if missing:
         raise InputError(
             f"`{file}`: column {' and '.join(f'`{name}`' for name in missing)} is missing; the columns are path, label"
-            f"[, subject][, split]; received {', '.join(frame.columns)}"
+            f"[, subject][, split]; received {show(', '.join(frame.columns))}"
         )
     if not frame.columns.is_unique:
-        raise InputError(f"`{file}`: each column may occur once; received {', '.join(frame.columns)}")
+        raise InputError(f"`{file}`: each column may occur once; received {show(', '.join(frame.columns))}")
     if frame.empty:
         raise InputError(f"`{file}` must list at least one image; received 0 rows")
     kept = [name for name in (*_REQUIRED, *_OPTIONAL) if name in frame]
@@ -124,8 +136,16 @@ def _check_cells(frame: pd.DataFrame, name: str) -> list[str]:
                 f"`{name}` line {row + 2}: `{column}` is empty while other rows have one: fill in all or none"
                 for row in frame.index[frame[column] == ""]
             ]
+    for column in ("label", "subject"):
+        if column in frame:
+            for row, unusable in frame[column].map(lambda text: text and name_problem(text)).items():
+                if unusable:
+                    shown = show(frame[column].iat[row])
+                    problems.append(f"`{name}` line {row + 2}: `{column}` must be plain text; `{shown}` has {unusable}")
     if "split" in frame:
         for row, split in frame["split"].items():
             if split and split.lower() not in SPLIT_ALIASES:
-                problems.append(f"`{name}` line {row + 2}: `split` must be train, val or test; received {split!r}")
+                problems.append(
+                    f"`{name}` line {row + 2}: `split` must be train, val or test; received {show(split)!r}"
+                )
     return problems

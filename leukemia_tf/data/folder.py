@@ -9,7 +9,9 @@ import re
 
 import pandas as pd
 
+from leukemia_tf.data.listing import cannot_list, list_images
 from leukemia_tf.data.manifest import Manifest, load_manifest
+from leukemia_tf.data.named_files import open_files
 from leukemia_tf.data.table import (
     CNMC_NAME,
     SPLIT_ALIASES,
@@ -25,8 +27,8 @@ from leukemia_tf.errors import InputError
 log = logging.getLogger(__name__)
 
 _FOLD = re.compile(r"fold[ _-]?\d+", re.IGNORECASE)
-# What lies beside images by right, and is not worth a line.
-_DOCUMENTS = (".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".pdf", ".html", ".docx", ".xlsx")
+# C-NMC 2019's training part, as the challenge and as the archive name its folder.
+_CNMC_TRAINING = re.compile(r"(?:c-nmc_)?training_data", re.IGNORECASE)
 
 
 def open_folder(folder: str | os.PathLike) -> tuple[Manifest, pd.DataFrame]:
@@ -42,8 +44,9 @@ def open_folder(folder: str | os.PathLike) -> tuple[Manifest, pd.DataFrame]:
     """
     root = pathlib.Path(folder).resolve()
     base, folders = _descend(root)
-    if "training_data" in folders and any(_FOLD.fullmatch(n) for n in _subfolders(folders["training_data"], root)):
-        log.info("`%s` is laid out like C-NMC 2019: its labelled training part is used", root)
+    training = next((path for name, path in folders.items() if _CNMC_TRAINING.fullmatch(name)), None)
+    if training is not None and any(_FOLD.fullmatch(name) for name in _subfolders(training, root)):
+        log.info("`%s` is laid out like C-NMC 2019: its labelled parts are used", root)
         return open_files(load_manifest("cnmc2019", root=root))
     parts = {name: SPLIT_ALIASES[name.lower()] for name in folders if name.lower() in SPLIT_ALIASES}
     if "train" in parts.values() and len(folders) > 1:
@@ -88,89 +91,12 @@ def open_folder(folder: str | os.PathLike) -> tuple[Manifest, pd.DataFrame]:
     return manifest, table
 
 
-def open_files(manifest: Manifest) -> tuple[Manifest, pd.DataFrame]:
-    """List the images under `manifest.root` and read label and subject from each path (layout "files").
-
-    Files that `label_from` does not fit are left out, with one log line that gives their number.
-
-    Raises:
-        InputError: if no file fits, a label is no class of the manifest, or a class has no image.
-    """
-    root = manifest.root.resolve()
-    manifest = manifest.replace(root=root)
-    rows, left_out, problems = [], [], []
-    for path in list_images(root, root):
-        found = re.search(manifest.label_from, path)
-        if not found:
-            left_out.append(path)
-            continue
-        label = manifest.label_names.get(found["label"], found["label"])
-        if label not in manifest.classes:
-            problems.append(f"`{path}`: the label must be one of {', '.join(manifest.classes)}; received {label!r}")
-        subject = re.search(manifest.subject_from, path) if manifest.subject_from else None
-        rows.append({"path": path, "label": label, "subject": subject["subject"] if subject else ""})
-    if problems:
-        raise InputError("\n".join(problems))
-    if not rows:
-        raise InputError(
-            f"`{root}` must hold files named like those of {manifest.name}; received {len(left_out)} other images"
-        )
-    if left_out:
-        log.warning(
-            "`%s`: %s images are left out, their paths are not like those of %s; first `%s`",
-            root, f"{len(left_out):,}", manifest.name, left_out[0],
-        )  # fmt: skip
-    table = make_table(rows, manifest.name)
-    check_classes(table, manifest.classes, str(root))
-    complete = sum(manifest.class_counts.values())
-    if complete and complete != len(table):
-        log.warning("`%s`: %s images, a complete %s has %s", root, f"{len(table):,}", manifest.name, f"{complete:,}")
-    return manifest, table
-
-
-def list_images(folder: pathlib.Path, root: pathlib.Path) -> list[str]:
-    """List the JPEG, PNG, BMP and TIFF files in `folder` at any depth, as sorted POSIX paths relative to `root`.
-
-    Raises:
-        InputError: if a folder cannot be listed.
-    """
-    images, outside, other = [], [], []
-    for parent, folders, files in os.walk(folder, onerror=_cannot_list):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        for name in folders:
-            if os.path.islink(os.path.join(parent, name)):
-                outside.append(os.path.join(parent, name))  # os.walk does not follow it
-        for name in files:
-            path = pathlib.Path(parent, name)
-            if is_hidden(name):
-                continue
-            if path.suffix.lower() not in SUFFIXES:
-                if path.suffix.lower() not in _DOCUMENTS:
-                    other.append(path)
-            elif path.is_symlink() and not path.resolve().is_relative_to(root):
-                outside.append(path)
-            else:
-                images.append(path.relative_to(root).as_posix())
-    if outside:
-        log.warning(
-            "`%s`: %d links to folders, or out of `%s`, are not followed; first `%s`",
-            folder, len(outside), root, outside[0],
-        )  # fmt: skip
-    if other:
-        log.info("`%s`: %d files are not JPEG, PNG, BMP or TIFF and left out; first `%s`", folder, len(other), other[0])
-    return sorted(images)
-
-
-def _cannot_list(error: OSError) -> None:
-    raise InputError(f"folder `{error.filename}` cannot be listed; received: {error.strerror}") from error
-
-
 def _subfolders(folder: pathlib.Path, root: pathlib.Path, tell: bool = False) -> dict[str, pathlib.Path]:
     """Return the visible folders in a folder by name, without links; `tell` logs what lies beside them."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        _cannot_list(error)
+        cannot_list(error)
     folders = {path.name: path for path in entries if path.is_dir() and not is_hidden(path.name)}
     links = [path for path in folders.values() if path.is_symlink()]
     beside = [path for path in entries if path.suffix.lower() in SUFFIXES and path.is_file()]

@@ -8,17 +8,15 @@ import functools
 import importlib.resources
 import os
 import pathlib
-import re
-import typing
 from typing import Any, Mapping
 
 import yaml
 
+from leukemia_tf.data.manifest_schema import NOT_IN_FILE, check_facts
 from leukemia_tf.errors import InputError
 
-LAYOUTS = ("folders", "table", "medmnist", "files")
-_REQUIRED = ("name", "title", "licence", "citation", "homepage", "classes", "layout", "official_split")
-_NOT_IN_FILE = ("root",)
+# A manifest is a page of text; a larger file is something else.
+_MAX_BYTES = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +37,21 @@ class Manifest:
         label_from: regular expression with the named group `label`, searched in the POSIX path relative to `root`.
         subject_from: the same with the named group `subject`; None when no subject is known.
         label_names: what `label` captures -> class name; empty when they are the same.
+        split_from: the same with the named group `split` (train, val, test or their usual other names).
+        fold_from: the same with the named group `fold`: folds for cross-validation that came with the data.
+        labels_csv: a CSV file among the images that labels those whose names say nothing. Keys: `file` (regular
+            expression on the CSV's path), `images` (the same on the images' paths), and the CSV's columns `image`
+            (file name), `label`, `subject`; `split` is what these images are. `label_names` and `subject_from`
+            apply to its cells.
         class_counts: images of each class in a complete copy; empty when unknown.
+        split_counts: split -> class -> images, in a complete copy.
+        subject_counts: split (or "all") -> class -> subjects, in a complete copy.
+        fold_counts: fold -> class -> images, in a complete copy.
+        unlabelled_from: regular expression that fits the paths of images without a public label.
+        unlabelled_count: how many of those a complete copy has.
+        downloads: where the files are had, each a mapping with one of `url` (HTTPS), `figshare` (article number),
+            `kaggle` (owner/dataset) or `page` (by hand: `note` says how), and perhaps `file`, `variant`, `size` in
+            bytes, `md5`, `sha256`, `unpack`, `note`.
         known_faults: one sentence for each known fault of the data.
         image_size: (height, width) of the originals in pixels, or None when they differ.
         value_range: lowest and highest pixel value of the decoded images.
@@ -59,6 +71,15 @@ class Manifest:
     subject_from: str | None = None
     label_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     class_counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    split_from: str | None = None
+    fold_from: str | None = None
+    labels_csv: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    split_counts: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    subject_counts: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    fold_counts: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    unlabelled_from: str | None = None
+    unlabelled_count: int = 0
+    downloads: tuple[Mapping[str, str | int | bool], ...] = ()
     known_faults: tuple[str, ...] = ()
     image_size: tuple[int, int] | None = None
     value_range: tuple[int, int] = (0, 255)
@@ -78,10 +99,8 @@ class Manifest:
         result = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name not in _NOT_IN_FILE:
-                if isinstance(value, tuple):
-                    value = list(value)
-                result[field.name] = dict(value) if isinstance(value, Mapping) else value
+            if field.name not in NOT_IN_FILE:
+                result[field.name] = _plain(value)
         return result
 
     @classmethod
@@ -95,7 +114,7 @@ class Manifest:
         Raises:
             InputError: one line for each unknown or missing key, wrong type, and regular expression that does not fit.
         """
-        problems = _check(facts, where)
+        problems = check_facts(facts, where, cls)
         if problems:
             raise InputError("\n".join(problems))
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
@@ -116,7 +135,7 @@ def load_manifest(name: str | os.PathLike, root: str | os.PathLike | None = None
         path = pathlib.Path(name)
         if not path.is_file():
             raise InputError(f"manifest file `{path}` does not exist; received {str(name)!r}")
-        manifest = _parse(path.read_text(encoding="utf-8"), str(path))
+        manifest = _parse(_read_text(path), str(path))
     elif name not in list_manifests():
         close = difflib.get_close_matches(str(name), list_manifests(), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -138,92 +157,40 @@ def _load_named(name: str) -> Manifest:
     return _parse(entry.read_text(encoding="utf-8"), f"{name}.yaml")
 
 
+def _read_text(path: pathlib.Path) -> str:
+    if path.stat().st_size > _MAX_BYTES:
+        raise InputError(
+            f"manifest file `{path}` must be at most {_MAX_BYTES:,} bytes; received {path.stat().st_size:,}"
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"manifest file `{path}` must be UTF-8 text; received {error}") from error
+    except OSError as error:
+        raise InputError(f"manifest file `{path}` cannot be read; received: {error.strerror}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases: ten lines of them can stand for a billion values."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            event = self.get_event()
+            raise yaml.YAMLError(f"aliases are not accepted; received *{event.anchor}")
+        return super().compose_node(parent, index)
+
+
 def _parse(text: str, where: str) -> Manifest:
     try:
-        facts = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"`{where}` is not valid YAML: {' '.join(str(error).split())}") from error
+        facts = yaml.load(text, Loader=_Loader)
+    # A date such as 2001-99-99 is a ValueError in PyYAML, a thousand open brackets a RecursionError.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(f"`{where}` is not valid YAML: {' '.join(str(error).split())[:500]}") from error
     return Manifest.from_dict(facts, where)
 
 
-def _check(facts: Any, where: str) -> list[str]:
-    """Return one line for each breach of the schema."""
-    if not isinstance(facts, Mapping):
-        return [f"`{where}` must be a mapping of keys to values; received {type(facts).__name__}"]
-    allowed = [field.name for field in dataclasses.fields(Manifest) if field.name not in _NOT_IN_FILE]
-    problems = []
-    for key in facts:
-        if key not in allowed:
-            problems.append(f"`{where}`: unknown key `{key}`; known keys are {', '.join(allowed)}; received {key!r}")
-    for key in _REQUIRED:
-        if key not in facts:
-            problems.append(f"`{where}`: key `{key}` is missing; required keys are {', '.join(_REQUIRED)}")
-    hints = typing.get_type_hints(Manifest)
-    for key in allowed:
-        if key in facts and not _fits(facts[key], hints[key]):
-            problems.append(f"`{where}`: `{key}` must be {_describe(hints[key])}; received {facts[key]!r}")
-    return problems or _check_meaning(facts, where)
-
-
-def _check_meaning(facts: Mapping[str, Any], where: str) -> list[str]:
-    problems = []
-    classes = facts["classes"]
-    if len(classes) < 2 or len(set(classes)) != len(classes):
-        problems.append(f"`{where}`: `classes` must be two or more different names; received {classes!r}")
-    if facts["layout"] not in LAYOUTS:
-        problems.append(f"`{where}`: `layout` must be one of {', '.join(LAYOUTS)}; received {facts['layout']!r}")
-    for key, group in (("label_from", "label"), ("subject_from", "subject")):
-        if facts.get(key) is None:
-            continue
-        try:
-            groups = re.compile(facts[key]).groupindex
-        except re.error as error:
-            problems.append(f"`{where}`: `{key}` is not a regular expression ({error}); received {facts[key]!r}")
-            continue
-        if group not in groups:
-            problems.append(f"`{where}`: `{key}` must hold the named group (?P<{group}>...); received {facts[key]!r}")
-    if facts["layout"] == "files" and facts.get("label_from") is None:
-        problems.append(f"`{where}`: layout 'files' needs `label_from`; received none")
-    for key, names in (
-        ("label_names", facts.get("label_names", {}).values()),
-        ("class_counts", facts.get("class_counts", {})),
-    ):
-        for name in names:
-            if name not in classes:
-                problems.append(f"`{where}`: `{key}` names a class that `classes` lacks; received {name!r}")
-    return problems
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Tell whether a YAML value fits a field's type; sequences come as lists, and a bool is no int."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is type(None):
-        return value is None
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            return False
-        if arguments[-1] is Ellipsis:
-            return all(_fits(item, arguments[0]) for item in value)
-        return len(value) == len(arguments) and all(map(_fits, value, arguments))
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return isinstance(value, Mapping) and all(
-            _fits(key, arguments[0]) and _fits(item, arguments[1]) for key, item in value.items()
-        )
-    if arguments:
-        return any(_fits(value, argument) for argument in arguments)
-    return isinstance(value, hint)
-
-
-def _describe(hint: Any) -> str:
-    names = {str: "text", int: "a whole number", bool: "true or false", type(None): "null"}
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint in names:
-        return names[hint]
-    if origin is tuple:
-        many = arguments[-1] is Ellipsis
-        return f"a list of {'' if many else f'{len(arguments)} values, each '}{_describe(arguments[0])}"
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"a mapping of {_describe(arguments[0])} to {_describe(arguments[1])}"
-    return " or ".join(_describe(argument) for argument in arguments)
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists and mappings into dictionaries, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

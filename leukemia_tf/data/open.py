@@ -11,17 +11,17 @@ import pandas as pd
 
 from leukemia_tf.data.cache import cache_dir
 from leukemia_tf.data.csv_table import open_csv
-from leukemia_tf.data.folder import open_files, open_folder
+from leukemia_tf.data.folder import open_folder
 from leukemia_tf.data.manifest import Manifest, list_manifests, load_manifest
 from leukemia_tf.data.medmnist import open_medmnist
+from leukemia_tf.data.named_files import open_files
+from leukemia_tf.data.names import show
 from leukemia_tf.errors import InputError
 
 log = logging.getLogger(__name__)
 
 
-def open_data(
-    spec: str | os.PathLike | Manifest, *, skip_broken: bool = False
-) -> tuple[Manifest, pd.DataFrame]:
+def open_data(spec: str | os.PathLike | Manifest, *, skip_broken: bool = False) -> tuple[Manifest, pd.DataFrame]:
     """Open a data set and list its images; no image is read yet (see `scan_table`).
 
     Args:
@@ -33,6 +33,7 @@ def open_data(
               folders with class folders in them;
             - a `.csv` file: path, label[, subject][, split], paths relative to its folder;
             - a `.npz` file in MedMNIST's format;
+            - a `.yaml` manifest of layout "files", of the images in its own folder (see `leukemia-tf data init`);
             - a `Manifest` with a `root`.
         skip_broken: leave out listed files that are missing, instead of an error.
 
@@ -48,8 +49,10 @@ def open_data(
     elif isinstance(spec, str) and spec in list_manifests():
         manifest, table = _open_manifest(load_manifest(spec, root=_find_root(spec)))
     else:
-        path = pathlib.Path(spec).expanduser()
-        if path.is_dir():
+        path = _path(spec)
+        if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
+            manifest, table = _open_manifest(load_manifest(path, root=path.absolute().parent))
+        elif path.is_dir():
             manifest, table = open_folder(path)
         elif path.is_file() and path.suffix.lower() == ".csv":
             manifest, table = open_csv(path, skip_broken=skip_broken)
@@ -89,29 +92,47 @@ def _open_manifest(manifest: Manifest) -> tuple[Manifest, pd.DataFrame]:
     )
 
 
+def dataset_folders(name: str) -> list[pathlib.Path]:
+    """Return the folders where the files of a known data set are looked for; the first is where `fetch` puts them."""
+    folders = [cache_dir() / "datasets" / name]
+    if os.environ.get("LEUKEMIA_TF_DATA"):
+        folders.insert(0, pathlib.Path(os.environ["LEUKEMIA_TF_DATA"]).expanduser() / name)
+    return folders
+
+
+def _path(spec: str | os.PathLike) -> pathlib.Path:
+    """Return the path that is meant; a text that can be no path is an error of one line."""
+    try:
+        path = pathlib.Path(spec).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"`data` must be a path that can exist ({reason}); received `{show(spec)}`") from error
+    return path
+
+
 def _find_root(name: str) -> pathlib.Path:
     if name == "sample":
         from leukemia_tf.data.sample import render_sample
 
         return render_sample(seed=0)
-    folders = [cache_dir() / "datasets" / name]
-    if os.environ.get("LEUKEMIA_TF_DATA"):
-        folders.insert(0, pathlib.Path(os.environ["LEUKEMIA_TF_DATA"]).expanduser() / name)
+    folders = dataset_folders(name)
     for folder in folders:
         if folder.is_dir():
             return folder
     raise InputError(
-        f"data set `{name}` is not on this machine: get it from {load_manifest(name).homepage} and give its folder, or "
-        f"put it in {' or '.join(f'`{folder}`' for folder in folders)}; received {name!r}"
+        f"data set `{name}` is not on this machine: get it from {load_manifest(name).homepage} (`leukemia-tf data "
+        f"fetch {name}`) and give its folder, or put it in {' or '.join(f'`{folder}`' for folder in folders)}; "
+        f"received {name!r}"
     )
 
 
 def _unknown(spec: str | os.PathLike, path: pathlib.Path) -> str:
     names = list_manifests()
     if path.exists():
-        what = "is neither a folder, nor a .csv file, nor a MedMNIST .npz file"
+        what = "is neither a folder, nor a .csv file, nor a MedMNIST .npz file, nor a .yaml manifest"
     else:
         what = f"does not exist, and is none of the known data sets {', '.join(names)}"
         close = difflib.get_close_matches(str(spec), names, n=1)
         what += f" (did you mean {close[0]!r}?)" if close else ""
-    return f"`data`: `{path}` {what}; received {str(spec)!r}"
+    return f"`data`: `{show(path)}` {what}; received {show(spec)!r}"

@@ -109,7 +109,7 @@ def test_cnmc_rules_on_the_published_file_list(shared):
                 subjects[name].add(re.search(manifest.subject_from, row["path"])["subject"])
     # The challenge's own figures: 10,661 images, 47 subjects with ALL and 26 healthy ones.
     assert fitting == 10661
-    assert counts == manifest.class_counts == {"HEM": 3389, "ALL": 7272}
+    assert counts == manifest.split_counts["train"] == {"HEM": 3389, "ALL": 7272}
     assert {name: len(found) for name, found in subjects.items()} == {"HEM": 26, "ALL": 47}
     assert not subjects["HEM"] & subjects["ALL"]
 
