@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = attach(
         "StopOnNaN": "callbacks",
         "TimeBudget": "callbacks",
         "fit_phases": "trainer",
+        "make_loss": "loss",
         "resolve_jit_compile": "runtime",
         "set_determinism": "runtime",
     },

@@ -114,6 +114,11 @@ class Phase:
             test, wanted = _NUMBERS[key]
             if not test(value):
                 raise InputError(f"`schedule_config.{key}` of phase `{self.name}` is {wanted}. Received: {value!r}")
+        if self.schedule == "triangular2" and not self.schedule_numbers["base"] < self.learning_rate:
+            raise InputError(
+                f"`schedule_config.base` of phase `{self.name}` lies below its `learning_rate`, the top of the "
+                f"triangles, {self.learning_rate}. Received: {self.schedule_numbers['base']}"
+            )
 
 
 def _is_number(value: Any) -> bool:

@@ -25,8 +25,11 @@ from leukemia_tf.training.callbacks.resume_state import (
 )
 from leukemia_tf.training.callbacks.stop_on_nan import StopOnNaN
 from leukemia_tf.training.callbacks.time_budget import TimeBudget
+from leukemia_tf.training.loss import make_loss
+from leukemia_tf.training.metrics import check_mode, make_metrics
 from leukemia_tf.training.phase import Phase
 from leukemia_tf.training.runtime import reseed, resolve_jit_compile
+from leukemia_tf.training.schedules import make_schedule
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +70,10 @@ def fit_phases(
         val: a data set of one pass, or None (then `monitor` must not be a ``val_`` metric).
         phases: see `Phase`. Phases with 0 epochs are left out.
         run_dir: a folder, made if need be.
-        loss: a Keras loss; ``"auto"`` is binary cross-entropy for one output, categorical above (both on
-            probabilities).
-        metrics: Keras metrics; ``"auto"`` is accuracy and, as ``auc``, the area under the ROC curve.
+        loss: a Keras loss of probabilities, such as `make_loss` gives; ``"auto"`` is binary cross-entropy for one
+            output, categorical above.
+        metrics: Keras metrics; ``"auto"`` is accuracy and, as ``auc``, the area under the ROC curve, and F1 where
+            `monitor` is ``"val_f1_macro"`` or ``"val_f1_weighted"``.
         monitor, mode: what "best" means, for the checkpoint, early stopping and the plateau.
         class_weight: weight of each class in the loss, by index.
         steps_per_epoch: batches an epoch, for an endless `train`.
@@ -95,6 +99,8 @@ def fit_phases(
         raise InputError(
             "`tensorboard` needs a package that is missing: pip install 'leukemia-tf[tensorboard]'. Received: True"
         )
+    check_mode(monitor, mode)
+    outputs = model.output_shape[-1]
     run_dir = pathlib.Path(run_dir)
     checkpoints = run_dir / "checkpoints"
     state_path = checkpoints / "state.npz"
@@ -136,8 +142,8 @@ def fit_phases(
         steps = steps_per_epoch if steps_per_epoch is not None else _cardinality(train)
         model.compile(
             optimizer=make_optimizer(phase, steps),
-            loss=_loss(model) if loss == "auto" else loss,
-            metrics=_metrics(model) if metrics == "auto" else list(metrics),
+            loss=make_loss(outputs=outputs) if loss == "auto" else loss,
+            metrics=make_metrics(outputs, monitor) if metrics == "auto" else list(metrics),
             jit_compile=jit,
         )
         # Variables that appear during the first step make TensorFlow trace the step twice.
@@ -146,7 +152,9 @@ def fit_phases(
         best.phase = number
         listed = [StopOnNaN(), _Reseed(seed, number)]
         if phase.patience:
-            listed.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=phase.patience))
+            listed.append(
+                keras.callbacks.EarlyStopping(monitor, mode=mode, patience=phase.patience, min_delta=phase.min_delta)
+            )
         if phase.plateau_patience:
             listed.append(
                 keras.callbacks.ReduceLROnPlateau(
@@ -203,19 +211,7 @@ def make_optimizer(phase: Phase, steps_per_epoch: int | None) -> keras.optimizer
     Raises:
         InputError: for an unknown optimizer or argument, or a schedule over an unknown number of steps.
     """
-    rate: float | keras.optimizers.schedules.LearningRateSchedule = phase.learning_rate
-    if phase.schedule == "cosine":
-        if not steps_per_epoch:
-            raise InputError(
-                f"`schedule` 'cosine' of phase `{phase.name}` needs `steps_per_epoch`. Received: {steps_per_epoch}"
-            )
-        warmup = round(phase.warmup_epochs * steps_per_epoch)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else phase.learning_rate,
-            max(1, phase.epochs * steps_per_epoch - warmup),
-            warmup_target=phase.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
+    rate = make_schedule(phase, steps_per_epoch)
     try:
         constructor = type(keras.optimizers.get(phase.optimizer))
         return constructor(learning_rate=rate, **phase.optimizer_config)
@@ -278,15 +274,3 @@ def _cardinality(train) -> int | None:
         return None
     count = int(size())
     return count if count > 0 else None
-
-
-def _loss(model: keras.Model):
-    if model.output_shape[-1] == 1:
-        return keras.losses.BinaryCrossentropy()
-    return keras.losses.CategoricalCrossentropy()
-
-
-def _metrics(model: keras.Model) -> list:
-    if model.output_shape[-1] == 1:
-        return [keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(name="auc")]
-    return [keras.metrics.CategoricalAccuracy(name="accuracy"), keras.metrics.AUC(name="auc", multi_label=True)]
