@@ -26,15 +26,24 @@ class Entry:
     reference: str
     parameters: int | None
     published: str
+    kind: str = "keras"
 
+
+KINDS = ("keras", "sklearn")
 
 _ENTRIES: dict[str, Entry] = {}
 
 
 def register_model(
-    name: str, *, system: str = "", reference: str = "", parameters: int | None = None, published: str = ""
+    name: str,
+    *,
+    system: str = "",
+    reference: str = "",
+    parameters: int | None = None,
+    published: str = "",
+    kind: str = "keras",
 ) -> Callable:
-    """Decorate a builder, a function of keyword arguments that returns a ``keras.Model``.
+    """Decorate a builder, a function of keyword arguments that returns a model.
 
     Args:
         name: the name for `build_model`, lower case.
@@ -42,10 +51,15 @@ def register_model(
         reference: where it is published.
         parameters: number of parameters with the default options.
         published: the figures that its authors report, in a sentence.
+        kind: what the builder returns: ``"keras"``, a ``keras.Model``; or ``"sklearn"``, an object to be fitted with
+            ``fit(train_pixels, train_labels, val_pixels=None, val_labels=None, seed=0)`` (uint8 (N, S, S, 3) and
+            class indices), ``predict_proba(pixels)`` -> (N, C) and ``save(path)``.
 
     Raises:
-        ValueError: if the name is taken by another builder.
+        ValueError: if the name is taken by another builder, or the kind is unknown.
     """
+    if kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}")
 
     def register(builder: Callable) -> Callable:
         known = _ENTRIES.get(name)
@@ -55,7 +69,7 @@ def register_model(
             builder.__qualname__,
         ):
             raise ValueError(f"`name` must be new; {known.builder.__module__} has it already. Received: {name!r}")
-        _ENTRIES[name] = Entry(name, builder, system, reference, parameters, published)
+        _ENTRIES[name] = Entry(name, builder, system, reference, parameters, published, kind)
         return builder
 
     return register
@@ -91,8 +105,8 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def describe_model(name: str) -> dict[str, Any]:
-    """What is known of a model: ``name``, ``system``, ``reference``, ``parameters``, ``published``, ``summary`` (the
-    first line of the builder's docstring) and ``options`` (name -> default).
+    """What is known of a model: ``name``, ``kind``, ``system``, ``reference``, ``parameters``, ``published``,
+    ``summary`` (the first line of the builder's docstring) and ``options`` (name -> default).
 
     Raises:
         InputError: if the name is unknown.
@@ -100,6 +114,7 @@ def describe_model(name: str) -> dict[str, Any]:
     entry = _find(name)
     return {
         "name": entry.name,
+        "kind": entry.kind,
         "system": entry.system,
         "reference": entry.reference,
         "parameters": entry.parameters,
