@@ -39,8 +39,8 @@ class ConvBlockAttention(AttentionLayer):
         self.kernel_size = positive("kernel_size", kernel_size)
 
     def build(self, input_shape):
-        batch, height, width, _ = input_shape
         channels = check_map(self, input_shape)
+        batch, height, width, _ = input_shape
         hidden = max(1, channels // self.ratio)
         self.squeeze = keras.layers.Dense(hidden, activation="relu", name="squeeze", dtype=self.dtype_policy)
         self.excite = keras.layers.Dense(channels, name="excite", dtype=self.dtype_policy)
