@@ -1,4 +1,4 @@
-"""Pretrained weights of backbones: Keras's own download, a file, or a folder of files.
+"""Weights from a file, a folder or Keras's own download: of backbones, and of whole models trained from scratch.
 
 EfficientNet V1 needs care, because ``keras.applications`` builds two different networks for it. Its published ImageNet
 file stores the standard deviation where the ``Normalization`` layer reads a variance (tensorflow issue 49930), and only
@@ -62,11 +62,42 @@ def load_weights(model: keras.Model, backbone: "Backbone", weights: str | os.Pat
         path = pathlib.Path(weights)
         if path.is_dir():
             path = path / f"{backbone.name}_notop.weights.h5"
-        _load_file(model, backbone, path)
+        wanted = f"the weights of `{backbone.name}` without its top, saved with `model.save_weights`"
+        _load_file(model, backbone.name, path, wanted)
         missing_std = _saved_with_extra_rescaling(path)
     layer = _learned_normalization(model)
     if layer is not None:
         _repair(layer, missing_std=missing_std, random=weights is None)
+
+
+def load_own_weights(model: keras.Model, weights: str | os.PathLike | None, builder: str) -> keras.Model:
+    """Fill a model that is trained from scratch, head included.
+
+    Args:
+        model: what the builder made.
+        weights: ``None`` or ``"none"`` (leave it random), or a ``.weights.h5`` file that ``save_weights`` wrote from a
+            model of the same builder and the same shapes. There is no ``"imagenet"``.
+        builder: the registered name, for the messages.
+
+    Returns:
+        The same model.
+
+    Raises:
+        InputError: for ``"imagenet"``, and if a file is missing, is no weights file, or belongs to another network.
+    """
+    if weights is None or (isinstance(weights, str) and weights == "none"):
+        return model
+    accepted = f'"none" or a file `FILE.weights.h5` that was saved from a `{builder}` with `model.save_weights`'
+    if weights == "imagenet":
+        raise InputError(
+            f"`weights`: there are no ImageNet weights for `{builder}`, which is trained from scratch. Give {accepted}."
+            " Received: 'imagenet'"
+        )
+    if not isinstance(weights, (str, os.PathLike)) or not os.path.isfile(weights):
+        raise InputError(f"`weights` must be {accepted}. Received: {str(weights)!r}")
+    wanted = f"the weights of a `{builder}` of the same `num_classes` and `image_size`"
+    _load_file(model, builder, pathlib.Path(weights), wanted)
+    return model
 
 
 def check_weights(weights: str | os.PathLike | None) -> str | None:
@@ -118,8 +149,7 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _load_file(model: keras.Model, backbone: "Backbone", path: pathlib.Path) -> None:
-    wanted = f"the weights of `{backbone.name}` without its top, saved with `model.save_weights`"
+def _load_file(model: keras.Model, name: str, path: pathlib.Path, wanted: str) -> None:
     if not path.is_file():
         raise InputError(f"`weights`: `{path}` does not exist. It should hold {wanted}. Received: `{path.parent}`")
     if path.suffix != ".h5" or not h5py.is_hdf5(path):
@@ -127,7 +157,7 @@ def _load_file(model: keras.Model, backbone: "Backbone", path: pathlib.Path) -> 
     found, expected = _arrays(path), len(model.weights)
     if found is not None and found != expected:
         raise InputError(
-            f"`weights`: `{path}` holds {found} arrays where `{backbone.name}` has {expected}. "
+            f"`weights`: `{path}` holds {found} arrays where `{name}` has {expected}. "
             f"It should hold {wanted}. Received: `{path.name}`"
         )
     try:
@@ -137,7 +167,7 @@ def _load_file(model: keras.Model, backbone: "Backbone", path: pathlib.Path) -> 
             model.load_weights(path)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(
-            f"`weights`: `{path}` does not fit `{backbone.name}`: the shapes differ. It should hold {wanted}. "
+            f"`weights`: `{path}` does not fit `{name}`: the shapes differ. It should hold {wanted}. "
             f"Received: `{path.name}`"
         ) from error
 
