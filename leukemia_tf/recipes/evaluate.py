@@ -46,10 +46,9 @@ def evaluate(
     Raises:
         InputError: for bad data or other classes.
     """
-    import numpy as np
-
-    from leukemia_tf.data import load_pixels, make_pipeline, open_data, scan_table
+    from leukemia_tf.data import load_pixels, open_data, scan_table
     from leukemia_tf.evaluation import make_predictions
+    from leukemia_tf.recipes.predicting import predict_table
     from leukemia_tf.recipes.verdict import write_figures
 
     manifest, table = open_data(data, skip_broken=skip_broken)
@@ -61,11 +60,15 @@ def evaluate(
         table = table[table["split"] == "test"]
     size = run.info["image_size"]
     pixels = load_pixels(manifest, table, size, progress=progress)
-    labels = "binary" if run.model.output_shape[-1] == 1 else "categorical"
-    dataset = make_pipeline(
-        table, manifest=manifest, image_size=size, batch_size=run.recipe.data.batch_size, pixels=pixels, labels=labels
+    found = predict_table(
+        run.model,
+        manifest,
+        table,
+        pixels,
+        image_size=size,
+        batch_size=run.recipe.data.batch_size,
+        progress=progress,
     )
-    found = np.asarray(run.model.predict(dataset, verbose=int(progress)), np.float32)
     folder = pathlib.Path(output) if output else run.path / "evaluations" / pathlib.Path(data).stem
     threshold = run.info["threshold"] if len(run.classes) == 2 else 0.5
     frame = make_predictions(table, found, run.classes, threshold=threshold)

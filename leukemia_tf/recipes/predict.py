@@ -24,7 +24,8 @@ def predict_images(
 
     Args:
         run: a finished training.
-        images: see above. Files are JPEG, PNG, BMP or TIFF.
+        images: see above. Files are JPEG, PNG, BMP or TIFF. Pixels of an array are rounded to whole numbers, as those
+            of all images are.
         batch_size: images a step.
         skip_broken: leave out files that cannot be read, with a line for each in the log.
         progress: show progress on standard error.
@@ -39,38 +40,42 @@ def predict_images(
     import pandas as pd
     import tensorflow as tf
 
-    from leukemia_tf.data import Manifest, load_pixels, make_pipeline, scan_table
+    from leukemia_tf.data import Manifest, load_pixels, scan_table
+    from leukemia_tf.data.progress import track
     from leukemia_tf.data.resize import resize_images
     from leukemia_tf.data.table import make_table
     from leukemia_tf.evaluation import make_predictions
+    from leukemia_tf.recipes.predicting import predict_table
 
     classes, size, threshold = run.classes, run.info["image_size"], run.info["threshold"]
     threshold = threshold if len(classes) == 2 else 0.5
+    manifest = Manifest.from_dict(run.info["manifest"]).replace(root=pathlib.Path.cwd(), classes=tuple(classes))
+
+    def classify(part: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
+        found = predict_table(run.model, manifest, part, pixels, image_size=size, batch_size=batch_size)
+        return make_predictions(part, found, classes, threshold=threshold).drop(columns=["label", "subject"])
+
     if isinstance(images, (np.ndarray, tf.Tensor)):
-        if images.ndim != 4 or images.shape[-1] != 3:
+        if images.ndim != 4 or images.shape[-1] != 3 or not len(images):
             raise InputError(
                 f"`images` is an array (N, H, W, 3), RGB in [0, 255]. Received: shape {tuple(images.shape)}"
             )
-        table = pd.DataFrame({"path": [str(index) for index in range(len(images))]})
-        found = run.model.predict(resize_images(images, size), batch_size=batch_size, verbose=int(progress))
-        return make_predictions(table, np.asarray(found, np.float32), classes, threshold=threshold).drop(
-            columns=["label", "subject"]
-        )
+        numbers = pd.DataFrame({"path": [str(index) for index in range(len(images))]})
+        return classify(numbers, np.asarray(resize_images(images, size)).round().astype(np.uint8))
 
     files = list_images(images)
-    manifest = Manifest.from_dict(run.info["manifest"]).replace(root=pathlib.Path.cwd(), classes=tuple(classes))
     rows = [{"path": str(file)} for file in files]
     table = scan_table(manifest, make_table(rows, "images"), skip_broken=skip_broken, progress=progress)
-    parts = []
-    for start in range(0, len(table), _CHUNK):
-        part = table.iloc[start : start + _CHUNK]
-        pixels = load_pixels(manifest, part, size, progress=False)
-        dataset = make_pipeline(
-            part.assign(label=classes[0]), manifest=manifest, image_size=size, batch_size=batch_size, pixels=pixels
-        )
-        found = run.model.predict(dataset.map(lambda images, labels: images), verbose=0)
-        parts.append(make_predictions(part, np.asarray(found, np.float32), classes, threshold=threshold))
-    return pd.concat(parts, ignore_index=True).drop(columns=["label", "subject"])
+    if not len(table):
+        raise InputError(f"`images` holds no image that can be read. Received: {len(files)} files, all broken")
+    parts = [table.iloc[start : start + _CHUNK] for start in range(0, len(table), _CHUNK)]
+    return pd.concat(
+        [
+            classify(part, load_pixels(manifest, part, size, progress=False))
+            for part in track(parts, len(parts), f"predicting {len(table):,} images, parts", enabled=progress)
+        ],
+        ignore_index=True,
+    )
 
 
 def list_images(images: Iterable[str | os.PathLike]) -> list[pathlib.Path]:

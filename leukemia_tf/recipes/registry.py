@@ -1,23 +1,23 @@
-"""The recipes by name."""
+"""The recipes by name. Every file of this folder that defines ``RECIPES`` is found; none of them imports TensorFlow."""
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import pathlib
+import re
+from types import ModuleType
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.recipes.recipe import Recipe
 
-_MODULES = {
-    "ensemble": "ensemble",
-    "ensemble_as_published": "ensemble",
-}
-"""Recipe -> the file of its system."""
+_DEFINES = re.compile(r"^RECIPES\b", flags=re.MULTILINE)
 
 
 def list_recipes() -> list[str]:
     """Names of all recipes, sorted."""
-    return sorted(_MODULES)
+    return sorted(_modules())
 
 
 def get_recipe(name: str) -> Recipe:
@@ -26,15 +26,41 @@ def get_recipe(name: str) -> Recipe:
     Raises:
         InputError: for an unknown name, with the closest known ones.
     """
-    if name not in _MODULES:
-        close = difflib.get_close_matches(name, _MODULES, n=3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise InputError(f"`recipe` is one of {', '.join(list_recipes())}; {hint}Received: {name!r}")
-    module = importlib.import_module(f"leukemia_tf.recipes.{_MODULES[name]}")
-    return module.RECIPES[name]
+    return _module(name).RECIPES[name]
 
 
 def describe_recipe(name: str) -> str:
-    """The docstring of the recipe's file: command, source, faults corrected."""
-    get_recipe(name)
-    return importlib.import_module(f"leukemia_tf.recipes.{_MODULES[name]}").__doc__ or ""
+    """The docstring of the recipe's file: command, source, faults corrected.
+
+    Raises:
+        InputError: for an unknown name, with the closest known ones.
+    """
+    return _module(name).__doc__ or ""
+
+
+def _module(name: str) -> ModuleType:
+    modules = _modules()
+    if name not in modules:
+        close = difflib.get_close_matches(name, modules, n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise InputError(f"`recipe` is one of {', '.join(list_recipes())}; {hint}Received: {name!r}")
+    return modules[name]
+
+
+@functools.cache
+def _modules() -> dict[str, ModuleType]:
+    """Recipe -> the module of its system."""
+    found: dict[str, ModuleType] = {}
+    for file in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        # Its text is searched first, because the other files of this folder import TensorFlow.
+        if not _DEFINES.search(file.read_text(encoding="utf-8")):
+            continue
+        module = importlib.import_module(f"leukemia_tf.recipes.{file.stem}")
+        for name, recipe in module.RECIPES.items():
+            if name in found or name != recipe.name:
+                raise ValueError(
+                    f"`RECIPES` of {file.name} must map new names to recipes of that name. Received: {name!r} "
+                    f"for {recipe.name!r}" + (f", which {found[name].__name__} has already" if name in found else "")
+                )
+            found[name] = module
+    return found

@@ -11,8 +11,11 @@ from leukemia_tf.files import read_json, write_json
 from leukemia_tf.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    import keras
     import pandas as pd
+
+KERAS_FILE = "model.keras"
+ESTIMATOR_FILE = "model.skops"
+"""The trained model: one of the two."""
 
 RESEARCH_USE = "Research use only: not a medical device, not for diagnosis."
 
@@ -22,7 +25,8 @@ class Run:
 
     It holds ``recipe.json``, ``environment.json``, ``run.json`` (status, classes, data set, split), ``table.csv``,
     ``history.csv``, ``checkpoints/``, ``predictions.csv``, ``metrics.json``, ``plots/``, ``report.html``,
-    ``model.keras`` and ``saved_model/``.
+    ``model.keras`` and ``saved_model/``. A model of scikit-learn is in ``model.skops`` instead, and has no history,
+    checkpoints and export.
 
     Args:
         path: the folder.
@@ -72,15 +76,29 @@ class Run:
         """Contents of ``metrics.json``: the figures on the test split, with intervals."""
         return read_json(self.path / "metrics.json")
 
+    @property
+    def model_path(self) -> pathlib.Path:
+        """``model.keras`` or ``model.skops``, whichever this run wrote.
+
+        Raises:
+            InputError: before training has ended.
+        """
+        for name in (KERAS_FILE, ESTIMATOR_FILE):
+            if (self.path / name).exists():
+                return self.path / name
+        raise InputError(
+            f"`{self.path}` has no {KERAS_FILE} or {ESTIMATOR_FILE} yet: its training has not ended; run it again"
+        )
+
     @functools.cached_property
-    def model(self) -> keras.Model:
-        """The trained model, from ``model.keras``: RGB images (B, S, S, 3) in [0, 255] to probabilities."""
+    def model(self) -> Any:
+        """The trained model: a ``keras.Model``, RGB images (B, S, S, 3) in [0, 255] to probabilities; or an object
+        with ``predict_proba`` (uint8 (N, S, S, 3) to (N, C))."""
+        if self.model_path.name == ESTIMATOR_FILE:
+            return _load_estimator(self.model_path)
         from leukemia_tf.models import load_model
 
-        path = self.path / "model.keras"
-        if not path.exists():
-            raise InputError(f"`{self.path}` has no model.keras yet: its training has not ended; run it again")
-        return load_model(path)
+        return load_model(self.model_path)
 
     def predict(self, images: Iterable, *, skip_broken: bool = False, progress: bool = False) -> pd.DataFrame:
         """Probabilities for image files, folders of them, or one array (N, H, W, 3), RGB in [0, 255].
@@ -99,3 +117,9 @@ class Run:
 def load_run(path) -> Run:
     """The run in the folder `path`; see `Run`."""
     return Run(path)
+
+
+def _load_estimator(path: pathlib.Path) -> Any:
+    from leukemia_tf.models.handcrafted import load_handcrafted
+
+    return load_handcrafted(path)

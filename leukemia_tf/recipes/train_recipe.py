@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, Iterator
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.files import atomic_path, read_json, write_json
 from leukemia_tf.recipes.recipe import Recipe
-from leukemia_tf.recipes.run import RESEARCH_USE, Run
+from leukemia_tf.recipes.run import ESTIMATOR_FILE, KERAS_FILE, RESEARCH_USE, Run
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import pandas as pd
 
     from leukemia_tf.data import Manifest
+    from leukemia_tf.training import TimeBudget
 
 log = logging.getLogger(__name__)
 
+_SWITCH = {"auto": "auto", "on": True, "off": False}
 _MAY_CHANGE = {"minutes", "tensorboard"}
 """Fields that a resumed command may give another value."""
 
@@ -53,77 +56,42 @@ def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool =
 
 def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command: str) -> None:
     began = time.monotonic()
-    from leukemia_tf.data import load_pixels, make_pipeline, steps_per_epoch
+    from leukemia_tf.data import load_pixels
+    from leukemia_tf.models import describe_model
     from leukemia_tf.recipes.environment import describe_environment, peak_memory_mb
-    from leukemia_tf.training import TimeBudget, fit_phases, set_determinism
+    from leukemia_tf.recipes.verdict import write_verdict
+    from leukemia_tf.training import TimeBudget, set_determinism
 
-    budget = [TimeBudget(recipe.minutes)] if recipe.minutes else []
+    budget = TimeBudget(recipe.minutes) if recipe.minutes else None
+    by_gradients = describe_model(recipe.model.builder)["kind"] == "keras"
+    if not by_gradients:
+        _check_estimator(recipe)
 
     # ---- data -----------------------------------------------------------------------------------------------------
     manifest, table = _data(recipe, run, progress)
     write_json(run.path / "environment.json", describe_environment(command=command))
-    classes = list(manifest.classes)
     parts = {split: table[table["split"] == split] for split in ("train", "val", "test")}
-    size, batch = recipe.data.image_size, recipe.data.batch_size
-    pixels = {split: load_pixels(manifest, part, size, progress=progress) for split, part in parts.items()}
+    size = recipe.data.image_size
 
     # ---- model ----------------------------------------------------------------------------------------------------
-    deterministic = {"auto": "auto", "on": True, "off": False}[recipe.deterministic]
-    set_determinism(recipe.seed, ops=deterministic)
+    set_determinism(recipe.seed, ops=_SWITCH[recipe.deterministic])
     with _precision(recipe.precision):
-        model = build(recipe, len(classes), synthetic=manifest.synthetic)
-        labels = "binary" if model.output_shape[-1] == 1 else "categorical"
-        common = {"manifest": manifest, "image_size": size, "labels": labels}
+        model = build(recipe, len(manifest.classes), synthetic=manifest.synthetic)
+        pixels = {split: load_pixels(manifest, part, size, progress=progress) for split, part in parts.items()}
 
-        # ---- phases -----------------------------------------------------------------------------------------------
-        def batches(first_epoch: int):
-            return make_pipeline(
-                parts["train"],
-                batch_size=batch,
-                policy=recipe.data.policy,
-                training=True,
-                seed=recipe.seed,
-                first_epoch=first_epoch,
-                balance="oversample" if recipe.data.balance == "oversample" else "none",
-                pixels=pixels["train"],
-                **common,
-            )
-
-        weights = None
-        if recipe.data.balance == "class_weight":
-            from leukemia_tf.data import class_weights
-
-            weights = class_weights(parts["train"], classes)
-        history = fit_phases(
-            model,
-            batches,
-            make_pipeline(parts["val"], batch_size=batch, pixels=pixels["val"], **common),
-            recipe.phases,
-            run.path,
-            monitor=recipe.monitor,
-            mode=recipe.mode,
-            class_weight=weights,
-            steps_per_epoch=steps_per_epoch(
-                parts["train"],
-                batch,
-                training=True,
-                balance="oversample" if recipe.data.balance == "oversample" else "none",
-            ),
-            seed=recipe.seed,
-            jit_compile={"auto": "auto", "on": True, "off": False}[recipe.jit_compile],
-            callbacks=budget,
-            tensorboard=recipe.tensorboard,
-            progress=progress,
-        )
-        complete = history.attrs["complete"]
+        # ---- training ---------------------------------------------------------------------------------------------
+        if by_gradients:
+            history = _fit(model, recipe, run, manifest, parts, pixels, budget, progress)
+        else:
+            history = _fit_estimator(model, recipe, manifest, parts, pixels)
+        complete = history.attrs.get("complete", True)
 
         # ---- verdict, export --------------------------------------------------------------------------------------
         _save_model(model, run)
-        from leukemia_tf.recipes.verdict import write_verdict
-
         run.update_info(notices=notices.lines)
         write_verdict(run, model, manifest, table, parts["test"], pixels["test"], history)
-        _export(model, run, manifest, size)
+        if by_gradients:
+            _export(model, run, manifest, size)
 
     run.update_info(
         status="finished" if complete else "stopped by the time budget",
@@ -132,6 +100,99 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
     )
     if not complete:
         log.warning("The time budget ended training early: these are the figures so far; the same command goes on.")
+
+
+def _fit(
+    model: keras.Model,
+    recipe: Recipe,
+    run: Run,
+    manifest: Manifest,
+    parts: dict[str, pd.DataFrame],
+    pixels: dict[str, np.ndarray],
+    budget: TimeBudget | None,
+    progress: bool,
+) -> pd.DataFrame:
+    """Train a Keras model through the phases and return its history, one row an epoch."""
+    from leukemia_tf.data import class_weights, make_pipeline, steps_per_epoch
+    from leukemia_tf.training import fit_phases, make_loss
+
+    data, outputs = recipe.data, model.output_shape[-1]
+    common = {
+        "manifest": manifest,
+        "image_size": data.image_size,
+        "batch_size": data.batch_size,
+        "labels": "binary" if outputs == 1 else "categorical",
+    }
+    balance = "oversample" if data.balance == "oversample" else "none"
+
+    def batches(first_epoch: int):
+        return make_pipeline(
+            parts["train"],
+            policy=data.policy,
+            training=True,
+            seed=recipe.seed,
+            first_epoch=first_epoch,
+            balance=balance,
+            pixels=pixels["train"],
+            **common,
+        )
+
+    return fit_phases(
+        model,
+        batches,
+        make_pipeline(parts["val"], pixels=pixels["val"], **common),
+        recipe.phases,
+        run.path,
+        loss=make_loss(recipe.loss, recipe.loss_config, outputs=outputs),
+        monitor=recipe.monitor,
+        mode=recipe.mode,
+        class_weight=class_weights(parts["train"], manifest.classes) if data.balance == "class_weight" else None,
+        steps_per_epoch=steps_per_epoch(parts["train"], data.batch_size, training=True, balance=balance),
+        seed=recipe.seed,
+        jit_compile=_SWITCH[recipe.jit_compile],
+        callbacks=[budget] if budget else [],
+        tensorboard=recipe.tensorboard,
+        progress=progress,
+    )
+
+
+def _fit_estimator(
+    model: Any,
+    recipe: Recipe,
+    manifest: Manifest,
+    parts: dict[str, pd.DataFrame],
+    pixels: dict[str, np.ndarray],
+) -> pd.DataFrame:
+    """Fit a scikit-learn model; there are no epochs, so the history is empty."""
+    import pandas as pd
+
+    from leukemia_tf.data.balance import label_indices
+
+    labels = {split: label_indices(parts[split], manifest.classes) for split in ("train", "val")}
+    log.info(
+        "fitting `%s` to %s images; there are no epochs to show", recipe.model.builder, f"{len(labels['train']):,}"
+    )
+    began = time.monotonic()
+    model.fit(pixels["train"], labels["train"], pixels["val"], labels["val"], seed=recipe.seed)
+    log.info("fitted in %.1f s", time.monotonic() - began)
+    return pd.DataFrame()
+
+
+def _check_estimator(recipe: Recipe) -> None:
+    """Refuse what has no meaning for a model that is fitted in one go, instead of passing over it."""
+    given = {
+        "phases": recipe.phases,
+        "loss": recipe.loss if recipe.loss != "auto" else "",
+        "minutes": recipe.minutes,
+        "precision": recipe.precision if recipe.precision != "float32" else "",
+        "data.balance": recipe.data.balance if recipe.data.balance != "none" else "",
+    }
+    wrong = {name: value for name, value in given.items() if value}
+    if wrong:
+        values = ", ".join(f"{len(value)} phases" if name == "phases" else str(value) for name, value in wrong.items())
+        raise InputError(
+            f"`{recipe.model.builder}` is fitted in one go, without {', '.join(wrong)}. Received: {values}"
+        )
 
 
 def for_source(recipe: Recipe, source: str | None, *, smoke: bool = False) -> Recipe:
@@ -146,17 +207,30 @@ def for_source(recipe: Recipe, source: str | None, *, smoke: bool = False) -> Re
 
 
 def build(recipe: Recipe, num_classes: int, *, synthetic: bool = False) -> keras.Model:
-    """The untrained model of `recipe`. Without network, weights are random for synthetic data, else an error."""
-    from leukemia_tf.models import build_model
+    """The untrained model of `recipe`.
 
-    return build_model(
-        recipe.model.builder,
-        num_classes=num_classes,
-        image_size=recipe.data.image_size,
-        weights=recipe.model.weights,
-        on_missing_weights="random" if synthetic else "error",
-        **recipe.model.options,
-    )
+    Args:
+        recipe: its model's name, options and weights, and the image size.
+        num_classes: as many as the data has.
+        synthetic: without network, go on with random weights where ImageNet's are missing, instead of an error.
+
+    Raises:
+        InputError: for an option that the builder does not take, or weights that are missing.
+    """
+    from leukemia_tf.models import build_model, describe_model
+
+    takes = describe_model(recipe.model.builder)["options"]
+    options = dict(recipe.model.options)
+    if "weights" in takes:
+        options["weights"] = recipe.model.weights
+    elif recipe.model.weights != "none":
+        raise InputError(
+            f"`model.weights` is 'none' for `{recipe.model.builder}`, which loads no weights. "
+            f"Received: {recipe.model.weights!r}"
+        )
+    if "on_missing_weights" in takes:
+        options["on_missing_weights"] = "random" if synthetic else "error"
+    return build_model(recipe.model.builder, num_classes=num_classes, image_size=recipe.data.image_size, **options)
 
 
 def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
@@ -171,7 +245,8 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
             )
         write_json(file, wanted)
         return Run(path)
-    there = read_json(file)
+    # Through the dataclass, so that a field which the version that wrote the file lacked has its default.
+    there = Recipe.from_dict(read_json(file)).to_dict()
     differences = [
         f"{name} is {old!r} there and {new!r} here"
         for name, old, new in _differences(there, wanted)
@@ -257,10 +332,14 @@ def _subset(table: pd.DataFrame, split: str, most: int, seed: int) -> pd.DataFra
     return table
 
 
-def _save_model(model: keras.Model, run: Run) -> None:
+def _save_model(model: Any, run: Run) -> None:
+    if hasattr(model, "predict_proba"):
+        with atomic_path(run.path / ESTIMATOR_FILE) as temporary:
+            model.save(temporary)
+        return
     from leukemia_tf.models import uncompiled
 
-    with atomic_path(run.path / "model.keras") as temporary:
+    with atomic_path(run.path / KERAS_FILE) as temporary:
         uncompiled(model).save(temporary)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from leukemia_tf.data import make_pipeline
 from leukemia_tf.evaluation import (
     compute_metrics,
     make_predictions,
@@ -21,10 +20,10 @@ from leukemia_tf.evaluation import (
     write_report,
 )
 from leukemia_tf.files import read_json
+from leukemia_tf.recipes.predicting import predict_table
+from leukemia_tf.training import resolve_jit_compile
 
 if TYPE_CHECKING:
-    import keras
-
     from leukemia_tf.data import Manifest
     from leukemia_tf.recipes.run import Run
 
@@ -43,7 +42,7 @@ def write_figures(
 
 def write_verdict(
     run: Run,
-    model: keras.Model,
+    model: Any,
     manifest: Manifest,
     table: pd.DataFrame,
     test: pd.DataFrame,
@@ -54,23 +53,22 @@ def write_verdict(
 
     Args:
         run: the run.
-        model: with its best weights.
+        model: a Keras model with its best weights, or a fitted one with ``predict_proba``.
         manifest, table: the data; `table` holds all splits.
         test: rows of the test split.
         pixels: uint8 (N, S, S, 3), row i of `test`.
-        history: one row an epoch.
+        history: one row an epoch; empty for a model that has none.
     """
     recipe, info = run.recipe, run.info
-    labels = "binary" if model.output_shape[-1] == 1 else "categorical"
-    dataset = make_pipeline(
+    found = predict_table(
+        model,
+        manifest,
         test,
-        manifest=manifest,
+        pixels,
         image_size=recipe.data.image_size,
         batch_size=recipe.data.batch_size,
-        pixels=pixels,
-        labels=labels,
+        jit_compile=resolve_jit_compile({"auto": "auto", "on": True, "off": False}[recipe.jit_compile]),
     )
-    found = np.asarray(model.predict(dataset, verbose=0), np.float32)
     classes = list(manifest.classes)
     threshold = recipe.threshold if len(classes) == 2 else 0.5
     predictions = make_predictions(test, found, classes, threshold=threshold)
