@@ -14,6 +14,5 @@ __getattr__, __dir__, __all__ = attach(
         "list_recipes": "registry",
         "load_run": "run",
         "override": "overrides",
-        "train_recipe": "train_recipe",
     },
 )

@@ -21,7 +21,6 @@ from leukemia_tf.evaluation import (
 )
 from leukemia_tf.files import read_json
 from leukemia_tf.recipes.predicting import predict_table
-from leukemia_tf.training import resolve_jit_compile
 
 if TYPE_CHECKING:
     from leukemia_tf.data import Manifest
@@ -67,7 +66,7 @@ def write_verdict(
         pixels,
         image_size=recipe.data.image_size,
         batch_size=recipe.data.batch_size,
-        jit_compile=resolve_jit_compile({"auto": "auto", "on": True, "off": False}[recipe.jit_compile]),
+        jit_compile=getattr(model, "jit_compile", False),
     )
     classes = list(manifest.classes)
     threshold = recipe.threshold if len(classes) == 2 else 0.5
