@@ -26,18 +26,20 @@ def make_loss(loss: str = "auto", loss_config: dict[str, Any] | None = None, *, 
     """The Keras loss of a name.
 
     Args:
-        loss: ``"auto"`` (binary cross-entropy for one output, categorical above), or a Keras loss of probabilities
-            such as ``"categorical_focal_crossentropy"``.
+        loss: ``"auto"`` (cross-entropy), or a Keras loss of probabilities such as
+            ``"categorical_focal_crossentropy"``. With one output, categorical cross-entropy is the binary one.
         loss_config: its arguments, such as ``{"label_smoothing": 0.1}`` or ``{"gamma": 2.0, "alpha": [0.75, 0.25]}``.
         outputs: width of the model's output: 1 for a sigmoid, else the number of classes.
 
     Raises:
         InputError: for an unknown loss (with the closest names), an argument that it does not take, a list that does
-            not fit `outputs`, or a categorical loss of one output, which would be 0 always.
+            not fit `outputs`, or another categorical loss of one output.
     """
     config = dict(loss_config or {})
     if loss == "auto":
-        loss = "binary_crossentropy" if outputs == 1 else "categorical_crossentropy"
+        loss = "categorical_crossentropy"
+    if outputs == 1 and loss == "categorical_crossentropy":
+        loss = "binary_crossentropy"  # the same formula, label smoothing included, where p and 1 - p are one output
     if loss not in LOSSES:
         close = difflib.get_close_matches(loss, LOSSES, n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""

@@ -26,6 +26,15 @@ def test_label_smoothing():
     assert float(loss(TRUE, FOUND)) == pytest.approx(-(smooth * np.log(FOUND)).sum(1).mean(), rel=1e-5)
 
 
+def test_one_output_is_two_classes():
+    """The same value as the softmax over both, label smoothing included."""
+    two = np.stack([1 - FOUND[:, 0], FOUND[:, 0]], 1), np.stack([1 - TRUE[:, 0], TRUE[:, 0]], 1)
+    config = {"label_smoothing": 0.2}
+    one = make_loss("categorical_crossentropy", config, outputs=1)(TRUE[:, :1], FOUND[:, :1])
+    both = make_loss("categorical_crossentropy", config, outputs=2)(two[1], two[0])
+    assert float(one) == pytest.approx(float(both), rel=1e-5)
+
+
 def test_focal_loss_weighs_each_class():
     """System 001-B: the mean of alpha_t (1 - p_t)^2 cross-entropy, alpha .75 for one class and .25 for the other."""
     true, found = TRUE[:, :2], np.stack([FOUND[:, 0], 1 - FOUND[:, 0]], 1)
@@ -61,7 +70,7 @@ def test_a_loss_survives_saving():
         ),
         ("binary_focal_crossentropy", {"alpha": [0.7, 0.3]}, 1, "each of the 1 outputs"),
         ("binary_focal_crossentropy", {"alpha": 0.7}, 1, "does nothing unless `apply_class_balancing` is true"),
-        ("categorical_crossentropy", {}, 1, "one sigmoid output.*Received: 'categorical_crossentropy'"),
+        ("categorical_focal_crossentropy", {}, 1, "one sigmoid output.*Received: 'categorical_focal_crossentropy'"),
         ("categorical_crossentropy", {"label_smoothing": "much"}, 3, "is a number, or.*Received: 'much'"),
     ],
 )
