@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from typing import Iterator, Sequence
+from typing import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
+from leukemia_tf.data.groups import group_rows, tell_crossing_groups
 from leukemia_tf.data.table import SPLITS, crossing_subjects
 from leukemia_tf.errors import InputError, RunError
 
@@ -22,46 +21,58 @@ LEVELS = ("auto", "subject", "image", "official")
 
 
 def split_table(
-    table: pd.DataFrame, *, fractions: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0, level: str = "auto"
+    table: pd.DataFrame,
+    *,
+    fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    level: str = "auto",
+    allow_leakage: bool = False,
+    groups: Mapping[str, str | int] | None = None,
 ) -> pd.DataFrame:
     """Fill in `split`. The result depends on the seed and the set of rows, not on their order.
 
     Byte-identical images (same `sha256`) always stay together, and the subjects that share one count as one subject.
+    So do the images of one group in `groups`.
 
     Args:
         table: the table, scanned (`scan_table`) so that identical images are known.
         fractions: shares of train, val and test. With subjects they can only be met roughly.
         seed: whole number of 0 or more.
         level: "subject" (stratified by class, all images of a subject in one split), "image" (stratified; where
-            subjects are known this leaks, and is there to measure how much), "official" (keep the splits that came
-            with the data; a missing val or test is cut from train), or "auto": official if there is one, else subject
-            if subjects are known, else image.
+            subjects are known this leaks, and is there to measure how much: it needs `allow_leakage`), "official"
+            (keep the splits that came with the data; a missing val or test is cut from train), or "auto": official if
+            there is one, else subject if subjects are known, else image.
+        allow_leakage: permits level="image" where subjects are known.
+        groups: path -> group, of images that show the same (near duplicates); paths it lacks are on their own.
 
     Returns:
         A copy with `split` "train", "val" or "test" in every row, in the order of `table`; `attrs["split_level"]` is
-        the level that was used.
+        the level that was used, `attrs["leakage"]` tells whether subjects were divided by it.
 
     Raises:
-        InputError: for wrong arguments, or a class with too few images or subjects to have one in each split.
+        InputError: for wrong arguments, level="image" where subjects are known without `allow_leakage`, or a class
+            with too few images or subjects to have one in each split.
         RunError: if a subject lies in two splits (an official split at fault).
     """
     fractions = _check_arguments(table, fractions, seed, level)
-    chosen = _resolve_level(table, level)
+    chosen, leakage = resolve_level(table, level, allow_leakage)
     known = table["subject"].ne("").all()
-    ordered = table.sort_values("path", kind="stable")
+    order = np.argsort(table["path"].to_numpy(dtype=object), kind="stable")
+    ordered = table.iloc[order]
     if chosen == "official":
-        splits = _complete_official(ordered, fractions, seed, known)
+        splits = _complete_official(ordered, fractions, seed, known, groups)
     else:
-        if chosen == "image" and known:
-            log.warning(
-                "SPLIT BY IMAGE ALTHOUGH SUBJECTS ARE KNOWN: images of one subject lie in several splits, the results "
-                "are too good and only measure the leak"
-            )
-        splits = _cut(ordered, fractions, seed, chosen == "subject")
+        splits = cut(ordered, fractions, seed, chosen == "subject", groups)
     result = table.copy()
-    result["split"] = pd.Series(splits, index=ordered.index, dtype="str").reindex(table.index)
+    # By position: row labels may occur twice in a table that was put together.
+    back = np.empty(len(table), dtype=object)
+    back[order] = splits
+    result["split"] = pd.Series(back, index=table.index, dtype="str")
     result.attrs["split_level"] = chosen
+    result.attrs["leakage"] = leakage
     assert_disjoint(result)
+    if groups:
+        tell_crossing_groups(result, groups)
     _log_split(result, chosen, seed)
     return result
 
@@ -118,7 +129,30 @@ def _check_arguments(table: pd.DataFrame, fractions: Sequence[float], seed: int,
     return tuple(fractions)
 
 
-def _resolve_level(table: pd.DataFrame, level: str) -> str:
+def resolve_level(table: pd.DataFrame, level: str, allow_leakage: bool) -> tuple[str, bool]:
+    """Return the level that `level` means for this table, and whether it divides known subjects.
+
+    Raises:
+        InputError: if it does and `allow_leakage` is False, or the table lacks what the level needs.
+    """
+    chosen = _resolve(table, level)
+    subjects = table["subject"][table["subject"] != ""].nunique()
+    if chosen != "image" or not subjects:
+        return chosen, False
+    if not allow_leakage:
+        raise InputError(
+            f'`level`: "subject" is what data with subjects needs, for a split by image puts one person on both '
+            f"sides and its results are too good; to measure by how much, --allow-leakage (allow_leakage=True) does "
+            f'it and marks the report; received "image" with {subjects} known subjects'
+        )
+    log.warning(
+        "SPLIT BY IMAGE ALTHOUGH SUBJECTS ARE KNOWN: images of one subject lie in several splits, the results are too "
+        "good and only measure the leak"
+    )
+    return chosen, True
+
+
+def _resolve(table: pd.DataFrame, level: str) -> str:
     with_split, with_subject = int(table["split"].ne("").sum()), int(table["subject"].ne("").sum())
     if level == "official" or (level == "auto" and with_split):
         if with_split < len(table):
@@ -138,7 +172,13 @@ def _resolve_level(table: pd.DataFrame, level: str) -> str:
     return "image"
 
 
-def _complete_official(table: pd.DataFrame, fractions: tuple[float, ...], seed: int, by_subject: bool) -> np.ndarray:
+def _complete_official(
+    table: pd.DataFrame,
+    fractions: tuple[float, ...],
+    seed: int,
+    by_subject: bool,
+    together: Mapping[str, str | int] | None = None,
+) -> np.ndarray:
     """Keep the declared splits; cut what is missing of val and test from train."""
     splits = table["split"].to_numpy(dtype=object).copy()
     if "train" not in splits:
@@ -148,13 +188,23 @@ def _complete_official(table: pd.DataFrame, fractions: tuple[float, ...], seed: 
     if missing:
         log.warning("the official split has no %s: cut from train", " and no ".join(missing))
         train = splits == "train"
-        splits[train] = _cut(table[train], tuple(f / sum(shares) for f in shares), seed, by_subject)
+        splits[train] = cut(table[train], tuple(f / sum(shares) for f in shares), seed, by_subject, together)
     return splits
 
 
-def _cut(table: pd.DataFrame, fractions: tuple[float, ...], seed: int, by_subject: bool) -> np.ndarray:
-    """Return the split of each row; a fraction of 0 leaves that split out."""
-    groups = _groups(table, by_subject)
+def cut(
+    table: pd.DataFrame,
+    fractions: tuple[float, ...],
+    seed: int,
+    by_subject: bool,
+    together: Mapping[str, str | int] | None = None,
+) -> np.ndarray:
+    """Return the split of each row (a table sorted by path); a fraction of 0 leaves that split out.
+
+    Raises:
+        InputError: if a class has too few images or subjects.
+    """
+    groups = group_rows(table, by_subject, together)
     labels = pd.factorize(table["label"], sort=True)[0]
     frame = pd.DataFrame({"label": table["label"].to_numpy(), "group": groups})
     parts = [name for name, fraction in zip(SPLITS, fractions) if fraction]
@@ -183,20 +233,6 @@ def _cut(table: pd.DataFrame, fractions: tuple[float, ...], seed: int, by_subjec
         f"`table`: no way was found to give each of {', '.join(parts)} every class without dividing a subject: add "
         f'subjects, or split by level="image"; received {len(np.unique(groups))} subjects'
     )
-
-
-def _groups(table: pd.DataFrame, by_subject: bool) -> np.ndarray:
-    """Number the sets of rows that must stay together: same subject, same bytes, and chains of both."""
-    rows, nodes, count = [], [], len(table)
-    for column in ("subject", "sha256") if by_subject else ("sha256",):
-        known = np.flatnonzero(table[column].ne("").to_numpy())
-        codes, values = pd.factorize(table[column].iloc[known])
-        rows.append(known)
-        nodes.append(codes + count)
-        count += len(values)
-    row, node = np.concatenate(rows), np.concatenate(nodes)
-    edges = coo_array((np.ones(len(row)), (row, node)), shape=(count, count))
-    return connected_components(edges, directed=False)[1][: len(table)]
 
 
 def _candidates(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> Iterator[np.ndarray]:

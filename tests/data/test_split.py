@@ -158,7 +158,10 @@ def test_by_image_keeps_copies_together_and_small_classes_everywhere():
 
 def test_forced_by_image_is_loud_and_can_be_told_apart(caplog):
     table = cohort({"a": [10] * 4, "b": [10] * 4})
-    split = split_table(table, level="image")
+    with pytest.raises(InputError, match='--allow-leakage .* received "image" with 8 known subjects'):
+        split_table(table, level="image")
+    split = split_table(table, level="image", allow_leakage=True)
+    assert split.attrs["leakage"] and not split_table(table).attrs["leakage"]
     assert "ALTHOUGH SUBJECTS ARE KNOWN" in caplog.text
     assert split.groupby("subject")["split"].nunique().max() > 1
     assert_disjoint(split)  # says so in the log, because the split was made by image
