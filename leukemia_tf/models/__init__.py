@@ -5,6 +5,8 @@ from leukemia_tf._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "attention_grid": "attention_maps",
+        "spatial_attention": "attention_maps",
         "BACKBONES": "backbones",
         "Backbone": "backbones",
         "build_backbones": "backbones",
