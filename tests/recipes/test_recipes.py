@@ -69,8 +69,9 @@ def test_a_smoke_test_is_small(recipe):
     assert smoke.model.options.get("backbone", "mobilenetv2") == "mobilenetv2"
 
 
-def test_the_sample_is_cheaper(recipe):
-    sample = for_source(recipe, "sample")
+@pytest.mark.parametrize("name", BY_GRADIENTS)
+def test_the_sample_is_cheaper(name):
+    sample = for_source(get_recipe(name), "sample")
     assert sample.data.image_size <= 80 and sum(phase.epochs for phase in sample.phases) <= 15
 
 
@@ -84,8 +85,9 @@ def test_its_builder_takes_exactly_these_options(recipe):
         assert set(one.model.options) <= set(entry["options"]) - {"num_classes", "image_size", "weights", "name"}
         named = [one.model.options.get("backbone")] + list(one.model.options.get("backbones", []))
         assert all(name is None or name in BACKBONES for name in named)
-    assert recipe.model.weights == (entry["options"]["weights"] or "none")
-    assert recipe.card.system and recipe.card.system in entry["system"] or entry["system"] in recipe.card.system
+    if recipe.phases:
+        assert recipe.model.weights == (entry["options"]["weights"] or "none")
+    assert recipe.card.system.partition("-")[0] in entry["system"]
 
 
 @pytest.mark.parametrize("name", BY_GRADIENTS)
@@ -130,7 +132,7 @@ def test_a_twin_differs_and_names_the_faults_it_keeps(name):
     kept = [fault for fault in published.card.faults if fault.endswith(": kept")]
     assert kept and not [fault for fault in corrected.card.faults if fault.endswith(": kept")]
     # What one keeps the other has corrected, unless the other is of a later version of the system.
-    if published.card.system == corrected.card.system:
+    if published.phases and published.card.system == corrected.card.system:
         names = {fault.removesuffix(": corrected") for fault in corrected.card.faults}
         assert {fault.removesuffix(": kept") for fault in kept} <= names
 
@@ -212,6 +214,8 @@ REPORTED = {
 def test_published_results(name):
     recipe = get_recipe(name)
     assert REPORTED[name] in recipe.card.reported
+    if recipe.card.system == "001-A":
+        return  # its builder tells of 001-B
     percent = f"{float(REPORTED[name]) * 100:.2f}"
     published = describe_model(recipe.model.builder)["published"]
     # The builder says it too, as a fraction or in per cent.

@@ -51,6 +51,17 @@ PUBLISHED: dict[str, list[dict]] = {
         {"step": "warp", "flip_horizontal": True, "rotation": 10.0, "fill": "constant"},
         {"step": "color_jitter", "brightness": 0.1, "contrast": 0.1},
     ],
+    # The same repository, train_cnn.ipynb (VGG16, VGG19 and "Xception"): resized to 244 and cropped to 224,
+    # horizontal flip (.5), vertical flip (.3), RandomRotation(15), ColorJitter(.2, .2, .2, .1), RandomAffine(0,
+    # translate .1, scale .9 to 1.1), MixUp with alpha .2 in half of the batches. Ours: as for published_001a; MixUp
+    # in every batch, with a weight for each image, where theirs has one for a batch.
+    "published_001_baselines": [
+        {"step": "crop", "share": [224 / 244, 224 / 244]},
+        {"step": "warp", "flip_horizontal": True, "flip_vertical": 0.3, "rotation": 15.0, "fill": "constant"},
+        {"step": "warp", "translation": 0.1, "zoom": 0.1, "fill": "constant"},
+        {"step": "color_jitter", "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1},
+        {"step": "mix_up", "alpha": 0.2},
+    ],
     # yaniv-11/Automated-Leukemia-Diagnosis, detection notebook, Keras: RandomFlip("horizontal"), RandomRotation(.15),
     # RandomZoom(.15), RandomContrast(.15): defined, and never applied. .15 of a turn is 54 degrees.
     "published_002": [
