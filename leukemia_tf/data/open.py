@@ -9,8 +9,8 @@ import pathlib
 
 import pandas as pd
 
-from leukemia_tf.data.cache import cache_dir
 from leukemia_tf.data.csv_table import open_csv
+from leukemia_tf.data.fetch import dataset_folders
 from leukemia_tf.data.folder import open_folder
 from leukemia_tf.data.manifest import Manifest, list_manifests, load_manifest
 from leukemia_tf.data.medmnist import open_medmnist
@@ -90,14 +90,6 @@ def _open_manifest(manifest: Manifest) -> tuple[Manifest, pd.DataFrame]:
         f"`spec`: a manifest of layout 'files' or 'medmnist' is accepted, for others give the folder or CSV file "
         f"itself; received layout {manifest.layout!r}"
     )
-
-
-def dataset_folders(name: str) -> list[pathlib.Path]:
-    """Return the folders where the files of a known data set are looked for; the first is where `fetch` puts them."""
-    folders = [cache_dir() / "datasets" / name]
-    if os.environ.get("LEUKEMIA_TF_DATA"):
-        folders.insert(0, pathlib.Path(os.environ["LEUKEMIA_TF_DATA"]).expanduser() / name)
-    return folders
 
 
 def _path(spec: str | os.PathLike) -> pathlib.Path:
