@@ -46,7 +46,7 @@ class EncoderBlock(AttentionLayer):
         self.attention = keras.layers.MultiHeadAttention(
             self.num_heads, self.key_dim, dropout=self.dropout, name="attention", dtype=policy
         )
-        # Keras's default epsilon of 1e-3 would be more than the variance of fresh filter tokens (4e-4).
+        # Keras's default epsilon of 1e-3 would be more than the variance of fresh filter tokens (8e-4).
         self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="attention_norm", dtype=policy)
         self.ffn_hidden = keras.layers.Dense(self.ffn_dim, activation="relu", name="ffn_hidden", dtype=policy)
         self.ffn_output = keras.layers.Dense(width, name="ffn_output", dtype=policy)

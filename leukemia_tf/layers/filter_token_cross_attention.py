@@ -22,8 +22,8 @@ class FilterTokenCrossAttention(EncoderBlock):
     have no positions, so a map with its pixels in another order gives the same output: what is known of a place is
     what the backbone's receptive fields put there.
 
-    Tokens and positions begin with a deviation of 0.02, which is about the size of what the first look brings: larger
-    tokens would drown it in the sum that is normalised, and with none all tokens would stay alike.
+    Tokens and positions begin with a deviation of 0.02: enough for every token to become another, and too little to
+    drown the first look at the image in the sum that is normalised (about 0.2 with ImageNet weights).
 
     Args:
         num_tokens: number of tokens Q.
