@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
-import warnings
 
 import pandas as pd
 
+from leukemia_tf.data.csv_file import read_text_csv
 from leukemia_tf.data.manifest import Manifest
 from leukemia_tf.data.names import name_problem, show
 from leukemia_tf.data.table import (
@@ -95,20 +95,7 @@ def open_csv(file: str | os.PathLike, *, skip_broken: bool = False) -> tuple[Man
 
 
 def _read(file: pathlib.Path) -> pd.DataFrame:
-    try:
-        with warnings.catch_warnings():
-            # A row with more fields than the header; without index_col=False its first field would become an index.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                file, dtype="str", keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True, index_col=False
-            )
-    # EmptyDataError, ParserError and UnicodeDecodeError are ValueErrors.
-    except (ValueError, pd.errors.ParserWarning) as error:
-        raise InputError(
-            f"`{file}` must be a CSV file in UTF-8 with commas; received: {show(' '.join(str(error).split()))}"
-        ) from error
-    except OSError as error:
-        raise InputError(f"`{file}` cannot be read; received: {error.strerror}") from error
+    frame = read_text_csv(file, file)
     frame.columns = [str(name).strip().lower() for name in frame.columns]
     missing = [name for name in _REQUIRED if name not in frame]
     if missing:
@@ -121,8 +108,7 @@ def _read(file: pathlib.Path) -> pd.DataFrame:
     if frame.empty:
         raise InputError(f"`{file}` must list at least one image; received 0 rows")
     kept = [name for name in (*_REQUIRED, *_OPTIONAL) if name in frame]
-    # A row with too few fields is padded with NaN even with keep_default_na=False.
-    return frame[kept].fillna("").apply(lambda column: column.str.strip())
+    return frame[kept].apply(lambda column: column.str.strip())
 
 
 def _check_cells(frame: pd.DataFrame, name: str) -> list[str]:

@@ -9,6 +9,7 @@ import re
 
 import pandas as pd
 
+from leukemia_tf.data.csv_file import read_text_csv
 from leukemia_tf.data.manifest import Manifest
 from leukemia_tf.data.names import show
 from leukemia_tf.errors import InputError
@@ -63,10 +64,7 @@ def read_labels(manifest: Manifest, root: pathlib.Path, images: list[str]) -> La
 
 
 def _read(path: pathlib.Path, file: str, rule) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (ValueError, OSError) as error:
-        raise InputError(f"`{file}` must be a CSV file in UTF-8; received: {' '.join(str(error).split())}") from error
+    frame = read_text_csv(path, file)
     columns = [rule[key] for key in ("image", "label", "subject") if key in rule]
     lacking = [name for name in columns if name not in frame]
     if lacking:
@@ -74,7 +72,7 @@ def _read(path: pathlib.Path, file: str, rule) -> pd.DataFrame:
             f"`{file}`: column {', '.join(f'`{name}`' for name in lacking)} is missing; "
             f"received {show(', '.join(map(str, frame.columns)))}"
         )
-    return frame[columns].fillna("").apply(lambda column: column.str.strip())
+    return frame[columns].apply(lambda column: column.str.strip())
 
 
 def _match(manifest: Manifest, file: str, frame: pd.DataFrame, images: list[str]) -> LabelsCsv:

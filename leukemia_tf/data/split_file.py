@@ -20,6 +20,7 @@ from typing import Sequence
 
 import pandas as pd
 
+from leukemia_tf.data.csv_file import read_text_csv
 from leukemia_tf.data.names import name_problem, show
 from leukemia_tf.data.split import LEVELS, assert_disjoint
 from leukemia_tf.data.table import SPLITS
@@ -84,10 +85,10 @@ def read_split(file: str | os.PathLike) -> pd.DataFrame:
                     f"`{file}` must be a split file, whose first line begins with '# leukemia_tf split'; "
                     f"received {show(first, 80)!r}"
                 )
-            frame = pd.read_csv(stream, dtype="str", keep_default_na=False, index_col=False)
+            frame = read_text_csv(stream, file, skip_spaces=False)
     except OSError as error:
         raise InputError(f"`{file}` cannot be read; received: {error.strerror}") from error
-    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"`{file}` must be a CSV file in UTF-8; received: {show(str(error))}") from error
     problems = _problems(frame, header[2])
     if problems:
@@ -151,7 +152,6 @@ def _hash(frame: pd.DataFrame) -> str:
 def _problems(frame: pd.DataFrame, level: str) -> list[str]:
     if list(frame.columns) != _COLUMNS:
         return [f"the columns must be {', '.join(_COLUMNS)}; received {show(', '.join(map(str, frame.columns)))}"]
-    frame = frame.fillna("")
     problems = []
     if level not in LEVELS:
         problems.append(f"the level must be one of {', '.join(LEVELS)}; received {level!r}")
