@@ -12,6 +12,7 @@ import pandas as pd
 from leukemia_tf.data.listing import cannot_list, list_images
 from leukemia_tf.data.manifest import Manifest, load_manifest
 from leukemia_tf.data.named_files import open_files
+from leukemia_tf.data.names import check_names
 from leukemia_tf.data.table import (
     CNMC_NAME,
     SPLIT_ALIASES,
@@ -63,11 +64,12 @@ def open_folder(folder: str | os.PathLike) -> tuple[Manifest, pd.DataFrame]:
     for split, source in sources:
         for label, class_folder in _subfolders(source, root, tell=True).items():
             names.add(label)
-            images = list_images(class_folder, root)
+            images = list_images(class_folder, root, check=False)
             rows += [{"path": path, "label": label, "split": split} for path in images]
             # One fold may lack a class, a split or the whole may not.
             if not images and not folds:
                 problems.append(f"class folder `{class_folder}` must hold JPEG, PNG, BMP or TIFF images; received none")
+    check_names([row["path"] for row in rows], str(root))
     if problems:
         raise InputError("\n".join(problems))
     classes = order_classes(names)

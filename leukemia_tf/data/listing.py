@@ -16,11 +16,16 @@ log = logging.getLogger(__name__)
 _DOCUMENTS = (".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".pdf", ".html", ".docx", ".xlsx")
 
 
-def list_images(folder: pathlib.Path, root: pathlib.Path) -> list[str]:
+def list_images(folder: pathlib.Path, root: pathlib.Path, *, check: bool = True) -> list[str]:
     """List the JPEG, PNG, BMP and TIFF files in `folder` at any depth, as sorted POSIX paths relative to `root`.
 
+    Args:
+        folder: where to begin.
+        root: what the paths are relative to; links that lead out of it are not followed.
+        check: refuse names that no table can hold (`names.name_problem`).
+
     Raises:
-        InputError: if a folder cannot be listed, or a name is one that no table can hold (`names.name_problem`).
+        InputError: if a folder cannot be listed; names every such name.
     """
     images, outside, other = [], [], []
     for parent, folders, files in os.walk(folder, onerror=cannot_list):
@@ -48,7 +53,8 @@ def list_images(folder: pathlib.Path, root: pathlib.Path) -> list[str]:
         log.info(
             "`%s`: %d files are not JPEG, PNG, BMP or TIFF and left out; first `%s`", folder, len(other), show(other[0])
         )
-    check_names(images, str(folder))
+    if check:
+        check_names(images, str(folder))
     return sorted(images)
 
 
