@@ -14,6 +14,8 @@ import tempfile
 from typing import Sequence
 
 from leukemia_tf import __version__
+from leukemia_tf.cli_data import add_data_commands
+from leukemia_tf.cli_zoo import add_zoo_commands
 from leukemia_tf.errors import LeukemiaTFError, RunError
 from leukemia_tf.files import is_full
 
@@ -38,7 +40,13 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     _log_to_stderr(logging.WARNING if options.quiet else logging.INFO)
     options.command = shlex.join(command)
     try:
-        return options.call(options)
+        code = options.call(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has seen enough. Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except LeukemiaTFError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
@@ -77,14 +85,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     predict.add_argument("--output", metavar="FILE.csv", help="write there instead of to standard output")
     _common_arguments(predict, _predict)
 
-    listing = commands.add_parser("list", help="list the recipes")
-    listing.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
-    listing.set_defaults(call=_list)
-
-    show = commands.add_parser("show", help="show a recipe: source, command, faults corrected, every field")
-    show.add_argument("recipe")
-    show.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
-    show.set_defaults(call=_show)
+    add_zoo_commands(commands, _load_tensorflow)
+    add_data_commands(commands)
     return parser
 
 
@@ -143,7 +145,8 @@ def _train(options: argparse.Namespace) -> int:
     run = train_recipe(recipe, run_dir, progress=not options.quiet, command=options.command)
     _print_metrics(run.metrics)
     print(f"report:      {run.path / 'report.html'}")
-    print(f"model:       {run.path / 'model.keras'}, {run.path / 'saved_model'}")
+    exported = f", {run.path / 'saved_model'}" if (run.path / "saved_model").exists() else ""
+    print(f"model:       {run.model_path}{exported}")
     _print_notice(run.info["manifest"].get("synthetic", False))
     return 0
 
@@ -185,24 +188,6 @@ def _predict(options: argparse.Namespace) -> int:
         frame.to_csv(sys.stdout, index=False, lineterminator="\n")
         # On standard error, so that the CSV can go into a pipe.
         _print_notice(run.info["manifest"].get("synthetic", False), sys.stderr)
-    return 0
-
-
-def _list(options: argparse.Namespace) -> int:
-    from leukemia_tf.recipes.registry import get_recipe, list_recipes
-
-    for name in list_recipes():
-        print(f"{name:24} {get_recipe(name).title}")
-    return 0
-
-
-def _show(options: argparse.Namespace) -> int:
-    import yaml
-
-    from leukemia_tf.recipes.registry import describe_recipe, get_recipe
-
-    print(describe_recipe(options.recipe))
-    print(yaml.safe_dump(get_recipe(options.recipe).to_dict(), sort_keys=False))
     return 0
 
 

@@ -25,6 +25,7 @@ FLOORS = {
         "import leukemia_tf.cli",
         "import leukemia_tf.data, leukemia_tf.models, leukemia_tf.training, leukemia_tf.evaluation, leukemia_tf.export",
         "from leukemia_tf.recipes import get_recipe, list_recipes; [get_recipe(n) for n in list_recipes()]",
+        "from leukemia_tf.cli import main; main(['list'])",
         "from leukemia_tf.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass",
     ],
 )

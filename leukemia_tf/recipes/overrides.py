@@ -43,6 +43,10 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
     return changes
 
 
+_FIXED = {"card", "on_sample", "on_smoke"}
+"""Fields of a recipe that change nothing in a run, or have had their effect before any other change."""
+
+
 class _Text(str):
     """A value from the command line, whose type the field decides."""
 
@@ -51,7 +55,7 @@ def _replace(owner: Any, names: list[str], value: Any, full: str) -> Any:
     head, rest = names[0], names[1:]
     if dataclasses.is_dataclass(owner):
         hints = typing.get_type_hints(type(owner))
-        known = [item.name for item in dataclasses.fields(owner)]
+        known = [item.name for item in dataclasses.fields(owner) if item.name not in _FIXED]
         if head not in known:
             raise _unknown(full, head, known)
         current = getattr(owner, head)

@@ -140,6 +140,8 @@ def _fit(
     return fit_phases(
         model,
         batches,
+        # Its last batch may be smaller, which XLA compiles once more in each phase. Filling it up would need weights
+        # of 0 in the loss, in every metric, and then in those of training too, where class weights would enter them.
         make_pipeline(parts["val"], pixels=pixels["val"], **common),
         recipe.phases,
         run.path,

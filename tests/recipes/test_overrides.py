@@ -25,6 +25,11 @@ def test_values_take_the_type_of_their_field():
         "phases.1.optimizer_config={clipnorm: 1.0}",
         "model.options.backbones=resnet50,mobilenetv2",
         "model.options.as_published=true",
+        "loss=categorical_focal_crossentropy",
+        "loss_config.gamma=1.5",
+        "phases.1.plateau_patience=0",
+        "phases.1.schedule=piecewise",
+        "phases.1.schedule_config={boundaries: [0.3, 0.6]}",
         "minutes=30",
         "title=1984",
     )
@@ -35,6 +40,8 @@ def test_values_take_the_type_of_their_field():
     assert recipe.phases[1].optimizer_config == {"clipnorm": 1.0}
     assert recipe.model.options["backbones"] == ["resnet50", "mobilenetv2"]
     assert recipe.model.options["as_published"] is True
+    assert recipe.loss_config == {"gamma": 1.5}
+    assert recipe.phases[1].schedule_numbers == {"boundaries": [0.3, 0.6], "factor": 0.1}
     assert recipe.minutes == 30.0 and isinstance(recipe.minutes, float)
     assert recipe.title == "1984"
 
@@ -59,6 +66,10 @@ def test_values_take_the_type_of_their_field():
         ("data.policy.name=x", "Received: 'name'"),
         ("threshold=1.5", "between 0 and 1"),
         ("data.policy", "FIELD=VALUE"),
+        ("card.system=x", "Received: 'card'"),
+        ("on_smoke.seed=1", "Received: 'on_smoke'"),
+        ("loss_config.gamma=2", "not of 'auto'. Received: {'gamma': 2}"),
+        ("phases.0.schedule_config.pct_start=0.5", "'constant' takes no numbers. Received: 'pct_start'"),
         ("phases.0.layers=some", "'head', 'top:N' or 'all'"),
     ],
 )
