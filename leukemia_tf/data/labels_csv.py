@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import pathlib
 import re
 
@@ -50,7 +51,9 @@ def read_labels(manifest: Manifest, root: pathlib.Path, images: list[str]) -> La
     files = sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob("*.csv")
-        if path.is_file() and not path.name.startswith(".") and path.resolve().is_relative_to(root)
+        if path.is_file()
+        and not path.name.startswith(".")
+        and pathlib.Path(os.path.realpath(path)).is_relative_to(root)
     )
     files = [file for file in files if re.search(rule["file"], file)]
     if not files:

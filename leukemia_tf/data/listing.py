@@ -40,7 +40,7 @@ def list_images(folder: pathlib.Path, root: pathlib.Path, *, check: bool = True)
             if path.suffix.lower() not in SUFFIXES:
                 if path.suffix.lower() not in _DOCUMENTS:
                     other.append(path)
-            elif path.is_symlink() and not path.resolve().is_relative_to(root):
+            elif path.is_symlink() and not pathlib.Path(os.path.realpath(path)).is_relative_to(root):
                 outside.append(path)
             else:
                 images.append(path.relative_to(root).as_posix())

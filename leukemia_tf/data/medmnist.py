@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pathlib
 import zipfile
@@ -15,6 +16,10 @@ import pandas as pd
 from leukemia_tf.data.manifest import Manifest, load_manifest
 from leukemia_tf.data.table import SPLITS, check_classes, make_table
 from leukemia_tf.errors import InputError
+
+# Arrays of images do not shrink like this; small ones may do what they like.
+_MAX_RATIO = 200
+_SMALL = 100 * 10**6
 
 
 def open_medmnist(file: str | os.PathLike) -> tuple[Manifest, pd.DataFrame]:
@@ -133,7 +138,15 @@ def _read_shape(archive: np.lib.npyio.NpzFile, file: pathlib.Path, name: str) ->
 
 
 def _load(archive: np.lib.npyio.NpzFile, file: pathlib.Path, name: str) -> np.ndarray:
+    shape, dtype = _read_shape(archive, file, name)
     with _explained(file, name):
+        info = archive.zip.getinfo(f"{name}.npy")
+        # Before memory is taken: a header can declare anything, and zeros shrink by a thousand.
+        declared = math.prod(shape) * dtype.itemsize
+        if declared > info.file_size and not dtype.hasobject:
+            raise ValueError(f"it declares {declared:,} bytes and holds {info.file_size:,}")
+        if info.file_size > max(_SMALL, _MAX_RATIO * info.compress_size):
+            raise ValueError(f"it unpacks from {info.compress_size:,} to {info.file_size:,} bytes, like a bomb")
         return archive[name]
 
 
