@@ -25,9 +25,10 @@ Differs from the original: the default policy is ``d4``. The authors tried flips
 ``--set data.policy=none`` is what they trained with. Nothing is chosen on test images.
 
 VGG-16 has thirteen convolutions without normalisation. With Keras's default initial weights and Adam at 1e-3, as
-reconstructed, it calls every image the same for at least six epochs (accuracy .195 on a set of this kind, where the CNN
-with batch normalisation reaches .97). Here its layers start from He's distribution, and the rate rises for two epochs
-to 1e-4 and falls along a cosine: chosen, not measured.
+reconstructed, it calls every image the same. On 2,048 images of PBC at 32 pixels, after 160 batches of Adam,
+validation accuracy is .17 so (the majority class; .33 at 3e-4), and from He's distribution .45 at 1e-3, .69 at 1e-3
+with 64 batches of warm-up, .69 at 3e-4. So its layers start from He's distribution, and the rate rises for two epochs
+to 3e-4 and falls along a cosine; the whole course was not measured.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _SGD = Phase(
     warmup_epochs=1,
     patience=6,
 )
-_VGG = Phase("train", epochs=20, learning_rate=1e-4, schedule="cosine", warmup_epochs=2, patience=6)
+_VGG = Phase("train", epochs=20, learning_rate=3e-4, schedule="cosine", warmup_epochs=2, patience=6)
 
 _FAULTS = ("compared and chosen on the test images: corrected", "one seed, no interval: corrected")
 

@@ -282,4 +282,5 @@ def test_only_efficientnet_wanted_the_raw_pixels_of_system_004():
 def test_vgg_starts_gently(name):
     recipe = get_recipe(name)
     assert recipe.model.options["kernel_initializer"] == "he_normal"
-    assert recipe.phases[0].schedule == "cosine" and recipe.phases[0].warmup_epochs == 2
+    phase = recipe.phases[0]
+    assert (phase.schedule, phase.warmup_epochs, phase.learning_rate) == ("cosine", 2, 3e-4)
