@@ -1,0 +1,159 @@
+"""How a recipe's model is trained: a network phase by phase, an estimator of scikit-learn in one go."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from leukemia_tf.errors import InputError
+from leukemia_tf.recipes.recipe import Recipe
+from leukemia_tf.recipes.run import Run
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pandas as pd
+
+    from leukemia_tf.data import Manifest
+    from leukemia_tf.training import TimeBudget
+
+log = logging.getLogger(__name__)
+
+SWITCH = {"auto": "auto", "on": True, "off": False}
+"""Words of a recipe -> what the functions of `leukemia_tf.training` take."""
+
+
+def is_network(recipe: Recipe) -> bool:
+    """Whether the recipe's model is a ``keras.Model``, and not an estimator of scikit-learn."""
+    from leukemia_tf.models import describe_model
+
+    return describe_model(recipe.model.builder)["kind"] == "keras"
+
+
+def check_network(model: keras.Model, recipe: Recipe) -> None:
+    """Try loss, monitor and optimizers, so that a slip in them is found before the images are read.
+
+    Raises:
+        InputError: for the first of them that does not fit.
+    """
+    from leukemia_tf.training import make_loss
+    from leukemia_tf.training.metrics import check_mode
+    from leukemia_tf.training.trainer import make_optimizer
+
+    make_loss(recipe.loss, recipe.loss_config, outputs=model.output_shape[-1])
+    check_mode(recipe.monitor, recipe.mode)
+    for phase in recipe.phases:
+        make_optimizer(phase, steps_per_epoch=1)
+
+
+def fit_network(
+    model: keras.Model,
+    recipe: Recipe,
+    run: Run,
+    manifest: Manifest,
+    parts: dict[str, pd.DataFrame],
+    pixels: dict[str, np.ndarray],
+    budget: TimeBudget | None,
+    progress: bool,
+) -> pd.DataFrame:
+    """Train a Keras model through the phases.
+
+    Args:
+        model: freshly built, with the same weights each time that the run goes on.
+        recipe, run: what to train, and the folder.
+        manifest: gives the classes.
+        parts: rows of each split.
+        pixels: uint8 (N, S, S, 3) of each split, row i of `parts`.
+        budget: of time, or None.
+        progress: show a line on standard error.
+
+    Returns:
+        The history of `leukemia_tf.training.fit_phases`, one row an epoch.
+    """
+    from leukemia_tf.data import class_weights, make_pipeline, steps_per_epoch
+    from leukemia_tf.training import fit_phases, make_loss
+
+    data, outputs = recipe.data, model.output_shape[-1]
+    common = {
+        "manifest": manifest,
+        "image_size": data.image_size,
+        "batch_size": data.batch_size,
+        "labels": "binary" if outputs == 1 else "categorical",
+    }
+    balance = "oversample" if data.balance == "oversample" else "none"
+
+    def batches(first_epoch: int):
+        return make_pipeline(
+            parts["train"],
+            policy=data.policy,
+            training=True,
+            seed=recipe.seed,
+            first_epoch=first_epoch,
+            balance=balance,
+            pixels=pixels["train"],
+            **common,
+        )
+
+    return fit_phases(
+        model,
+        batches,
+        # Its last batch may be smaller, which XLA compiles once more in each phase. Filling it up would need weights
+        # of 0 in the loss, in every metric, and then in those of training too, where class weights would enter them.
+        make_pipeline(parts["val"], pixels=pixels["val"], **common),
+        recipe.phases,
+        run.path,
+        loss=make_loss(recipe.loss, recipe.loss_config, outputs=outputs),
+        monitor=recipe.monitor,
+        mode=recipe.mode,
+        class_weight=class_weights(parts["train"], manifest.classes) if data.balance == "class_weight" else None,
+        steps_per_epoch=steps_per_epoch(parts["train"], data.batch_size, training=True, balance=balance),
+        seed=recipe.seed,
+        jit_compile=SWITCH[recipe.jit_compile],
+        callbacks=[budget] if budget else [],
+        tensorboard=recipe.tensorboard,
+        progress=progress,
+    )
+
+
+def check_estimator(recipe: Recipe) -> None:
+    """Refuse what has no meaning for a model that is fitted in one go, instead of passing over it.
+
+    Raises:
+        InputError: names the fields.
+    """
+    given = {
+        "phases": recipe.phases,
+        "loss": recipe.loss if recipe.loss != "auto" else "",
+        "minutes": recipe.minutes,
+        "precision": recipe.precision if recipe.precision != "float32" else "",
+        "data.balance": recipe.data.balance if recipe.data.balance != "none" else "",
+    }
+    wrong = {name: value for name, value in given.items() if value}
+    if wrong:
+        values = ", ".join(f"{len(value)} phases" if name == "phases" else str(value) for name, value in wrong.items())
+        raise InputError(
+            f"`{recipe.model.builder}` is fitted in one go, without {', '.join(wrong)}. Received: {values}"
+        )
+
+
+def fit_estimator(
+    model: Any,
+    recipe: Recipe,
+    manifest: Manifest,
+    parts: dict[str, pd.DataFrame],
+    pixels: dict[str, np.ndarray],
+) -> pd.DataFrame:
+    """Fit an estimator of scikit-learn. Arguments as for `fit_network`; no epochs, so the history is empty."""
+    import pandas as pd
+
+    from leukemia_tf.data.balance import label_indices
+
+    labels = {split: label_indices(parts[split], manifest.classes) for split in ("train", "val")}
+    log.info(
+        "fitting `%s` to %s images; there are no epochs to show", recipe.model.builder, f"{len(labels['train']):,}"
+    )
+    began = time.monotonic()
+    model.fit(pixels["train"], labels["train"], pixels["val"], labels["val"], seed=recipe.seed)
+    log.info("fitted in %.1f s", time.monotonic() - began)
+    return pd.DataFrame()
