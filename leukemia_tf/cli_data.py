@@ -88,7 +88,8 @@ def _verify(options: argparse.Namespace) -> int:
 
     manifest = load_manifest(options.name)
     found = verify_data(manifest, options.path, listing=options.listing, progress=not options.quiet)
-    print("\n".join(found.facts))
+    for fact in found.facts:
+        print(fact)
     for problem in found.problems:
         print(f"error: {problem}", file=sys.stderr)
     if found.ok:

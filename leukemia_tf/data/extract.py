@@ -64,9 +64,11 @@ def extract_archive(
         InputError: if it is damaged or no archive, or holds a member that may not be unpacked: a path out of the
             folder, a link out of it, a device, a name that is too long or not UTF-8 or has a line break, one name
             twice, or a bomb. One line for each, the first 20.
-        RunError: if the disk lacks the room.
+        RunError: if the disk lacks the room, or Python is older than 3.11.4.
     """
     archive, folder = pathlib.Path(archive), pathlib.Path(folder)
+    if not hasattr(tarfile, "data_filter"):
+        raise RunError("unpacking needs the safe filter of tarfile: install Python 3.11.4 or newer")
     try:
         size = archive.stat().st_size
         # The compressed stream is bounded too: a header of a TAR file can itself be a bomb.
