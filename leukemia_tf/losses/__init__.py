@@ -5,7 +5,7 @@ import pkgutil
 
 from leukemia_tf._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+__getattr__, __dir__, __all__ = attach(__name__, {"BinaryCrossentropy": "binary_crossentropy"})
 
 
 def register_losses() -> None:

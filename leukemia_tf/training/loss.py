@@ -9,9 +9,10 @@ from typing import Any
 import keras
 
 from leukemia_tf.errors import InputError
+from leukemia_tf.losses import BinaryCrossentropy
 
 LOSSES: dict[str, type[keras.losses.Loss]] = {
-    "binary_crossentropy": keras.losses.BinaryCrossentropy,
+    "binary_crossentropy": BinaryCrossentropy,  # Keras's, made repeatable
     "binary_focal_crossentropy": keras.losses.BinaryFocalCrossentropy,
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
     "categorical_focal_crossentropy": keras.losses.CategoricalFocalCrossentropy,

@@ -65,10 +65,6 @@ def set_determinism(seed: int, *, ops: bool | Literal["auto"] = "auto") -> bool:
         # Under determinism TensorFlow makes no global generator by itself, and keras-cv's layers ask for one.
         tf.random.set_global_generator(tf.random.Generator.from_seed(seed))
         tf.config.experimental.enable_op_determinism()
-        # Op determinism stops short of AddN. Its kernel begins with whichever input's buffer is free at that moment,
-        # so sums of three or more terms round differently when branches of a model finish in another order. Autodiff
-        # alone gives such sums a first term of their own; the graph optimizer regroups them so that they share one.
-        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     return wanted
 
 

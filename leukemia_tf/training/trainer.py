@@ -59,8 +59,7 @@ def fit_phases(
     the best checkpoint, the state to resume from and the history are written to ``run_dir/checkpoints`` and
     ``run_dir/history.csv``, each in one step. The same call with the same `run_dir` goes on after the last complete
     epoch; on a CPU, with `set_determinism` and a `train` that is a function, it sees the same batches, dropout and
-    optimizer state as a call that was never interrupted, and ends with the same weights as far as TensorFlow's kernels
-    repeat themselves from one process to the next (bit for bit for the small models of the tests).
+    optimizer state as a call that was never interrupted, and ends with the same weights bit for bit.
 
     Args:
         model: takes what the data sets give. For a resumed call: built anew, with the same initial weights.
