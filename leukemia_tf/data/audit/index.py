@@ -1,0 +1,109 @@
+"""Nearest neighbours among many descriptors without comparing all with all: an inverted file over k-means cells."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.cluster import MiniBatchKMeans
+
+from leukemia_tf.data.threads import map_threads
+
+_BLOCK = 1 << 14
+_TRAINING = 20_000
+
+
+class CellIndex:
+    """Vectors sorted into cells; a query is compared with the cells nearest to it only.
+
+    With about sqrt(n) cells the work of n queries grows as n * sqrt(n).
+
+    Args:
+        vectors: float32 [n, d].
+        owners: int [n], the image each vector belongs to; a query never finds vectors of its own image.
+        seed: of the clustering.
+    """
+
+    def __init__(self, vectors: np.ndarray, owners: np.ndarray, *, seed: int = 0):
+        count = int(np.clip(np.sqrt(len(vectors)), 1, 1024))
+        if len(vectors) < 512:
+            self.centres = vectors.mean(0, keepdims=True)
+        else:
+            sample = np.random.default_rng(seed).choice(len(vectors), min(len(vectors), _TRAINING), replace=False)
+            engine = MiniBatchKMeans(
+                count, init="random", n_init=1, max_iter=5, batch_size=4096, random_state=seed, reassignment_ratio=0.0
+            )
+            self.centres = engine.fit(vectors[sample]).cluster_centers_.astype(np.float32)
+        cells = self._nearest_cells(vectors, 1)[:, 0]
+        order = np.argsort(cells, kind="stable")
+        self.bounds = np.searchsorted(cells[order], np.arange(len(self.centres) + 1))
+        self.rows = order
+        self.vectors = np.ascontiguousarray(vectors[order])
+        self.owners = owners[order]
+
+    def search(
+        self, queries: np.ndarray, owners: np.ndarray, *, radius: float, probes: int = 4, per_cell: int = 2
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Find vectors of other images within a distance.
+
+        Args:
+            queries: float32 [m, d].
+            owners: int [m].
+            radius: largest squared distance.
+            probes: how many cells a query looks into.
+            per_cell: how many it takes at most from each.
+
+        Returns:
+            Row of the query, row of the vector (as given to the index) and squared distance of each find.
+        """
+        cells = self._nearest_cells(queries, min(probes, len(self.centres)))
+        order = np.argsort(cells, axis=None, kind="stable")
+        bounds = np.searchsorted(cells.ravel()[order], np.arange(len(self.centres) + 1))
+        asking = order // cells.shape[1]
+        tasks = [
+            (cell, asking[start : min(start + 4096, bounds[cell + 1])])
+            for cell in range(len(self.centres))
+            if self.bounds[cell + 1] > self.bounds[cell]
+            for start in range(bounds[cell], bounds[cell + 1], 4096)
+        ]
+
+        def look(task: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            cell, rows = task
+            return self._look(cell, rows, queries[rows], owners[rows], radius, per_cell)
+
+        found = list(map_threads(look, tasks))
+        if not found:
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+        return tuple(np.concatenate(parts) for parts in zip(*found))
+
+    def _look(self, cell, rows, queries, owners, radius, per_cell):
+        members = slice(self.bounds[cell], self.bounds[cell + 1])
+        vectors, their_owners, their_rows = self.vectors[members], self.owners[members], self.rows[members]
+        # Half the squared distance, without the query's own square, which does not change the order.
+        distance = (vectors * vectors).sum(1) / 2 - queries @ vectors.T
+        distance[owners[:, None] == their_owners[None, :]] = np.inf
+        square = (queries * queries).sum(1)
+        found = []
+        line = np.arange(len(queries))
+        for _ in range(min(per_cell, len(vectors))):
+            best = distance.argmin(1)
+            value = 2 * distance[line, best] + square
+            near = np.flatnonzero(value <= radius)
+            found.append((rows[near], their_rows[best[near]], np.maximum(value[near], 0)))
+            distance[line, best] = np.inf
+        return tuple(np.concatenate(parts) for parts in zip(*found))
+
+    def _nearest_cells(self, vectors: np.ndarray, count: int) -> np.ndarray:
+        """The `count` nearest cells of each vector: int32 [m, count]."""
+        half = (self.centres**2).sum(1) / 2
+
+        def nearest(start: int) -> np.ndarray:
+            distance = half - vectors[start : start + _BLOCK] @ self.centres.T
+            if count == 1:
+                return distance.argmin(1)[:, None].astype(np.int32)
+            result = np.empty((len(distance), count), np.int32)
+            line = np.arange(len(distance))
+            for number in range(count):
+                result[:, number] = distance.argmin(1)
+                distance[line, result[:, number]] = np.inf
+            return result
+
+        return np.concatenate([*map_threads(nearest, range(0, len(vectors), _BLOCK))])
