@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from leukemia_tf.errors import InputError
@@ -25,12 +26,17 @@ def make_metrics(outputs: int, monitor: str = "val_loss") -> list[keras.metrics.
     else:
         metrics = [
             keras.metrics.CategoricalAccuracy(name="accuracy"),
-            keras.metrics.AUC(name="auc", multi_label=True),
+            keras.metrics.AUC(name="auc", multi_label=True, num_labels=outputs),
         ]
     average = F1_MONITORS.get(monitor, F1_MONITORS.get(f"val_{monitor}"))
     if average:
         constructor = TwoClassF1 if outputs == 1 else keras.metrics.F1Score
-        metrics.append(constructor(average=average, name=f"f1_{average}"))
+        metric = constructor(average=average, name=f"f1_{average}")
+        # Its variables appear with the first labels it sees, and variables that appear during the first step make
+        # TensorFlow trace the whole step twice.
+        metric.update_state(np.zeros((1, outputs), "float32"), np.zeros((1, outputs), "float32"))
+        metric.reset_state()
+        metrics.append(metric)
     return metrics
 
 

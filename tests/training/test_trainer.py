@@ -88,6 +88,32 @@ def test_a_plain_data_set_and_class_weights_work(tmp_path):
     assert list(history["epoch"]) == [1, 2] and "val_loss" not in history
 
 
+@pytest.mark.parametrize(("outputs", "monitor"), [(1, "val_loss"), (1, "val_f1_macro"), (3, "val_f1_weighted")])
+def test_a_step_is_traced_once(tmp_path, outputs, monitor):
+    """Tracing is most of a short run; a variable that appears during the first step would cause a second one."""
+    traces = []
+
+    class Count(keras.layers.Layer):
+        def call(self, x, training=False):
+            traces.append(training)
+            return x
+
+    images, labels = arrays(16, 0)
+    if outputs > 1:
+        labels = keras.utils.to_categorical(np.arange(16) % outputs)
+    inputs = keras.Input((8, 8, 3))
+    x = Count()(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(outputs, activation="softmax" if outputs > 1 else "sigmoid")(x))
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    traces.clear()
+    phases = [Phase("all", epochs=2, schedule="one_cycle")]
+    fit_phases(
+        model, data, data, phases, tmp_path, monitor=monitor, mode="min" if monitor == "val_loss" else "max",
+        progress=False,
+    )  # fmt: skip
+    assert sorted(map(bool, traces)) == [False, True]
+
+
 def test_each_weight_stays_reachable_for_gradients_in_xla(tmp_path):
     _, history = fit(tmp_path, Phase("all", epochs=1), jit_compile=True)
     assert np.isfinite(history["loss"]).all()
