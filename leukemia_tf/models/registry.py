@@ -75,7 +75,7 @@ def register_model(
     return register
 
 
-def build_model(name: str, **options: Any) -> "keras.Model":
+def build_model(name: str, /, **options: Any) -> "keras.Model":
     """Build a registered model.
 
     Args:
