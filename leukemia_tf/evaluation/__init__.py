@@ -1,4 +1,8 @@
-"""Predictions on disk, metrics with confidence intervals, plots and the report of a run. NumPy only, no TensorFlow."""
+"""Predictions on disk, metrics with confidence intervals, plots and the report of a run. No TensorFlow.
+
+Further: calibration, operating points, subjects and subgroups, comparison of models, abstention, images unlike those
+of training, and the published confusion matrices.
+"""
 
 from leukemia_tf._lazy import attach
 
@@ -14,6 +18,12 @@ __getattr__, __dir__, __all__ = attach(
         "write_predictions": "predictions",
         "percentile_interval": "bootstrap",
         "resample_counts": "bootstrap",
+        "bca_interval": "bootstrap",
+        "Interval": "intervals",
+        "mean_interval": "intervals",
+        "metric_intervals": "intervals",
+        "proportion": "intervals",
+        "wilson_interval": "intervals",
         "most_confident_errors": "plots",
         "save_plots": "plots",
         "summarize_table": "report",
