@@ -14,6 +14,7 @@ import tempfile
 from typing import Sequence
 
 from leukemia_tf import __version__
+from leukemia_tf.cli_audit import add_audit_command
 from leukemia_tf.cli_data import add_data_commands
 from leukemia_tf.cli_zoo import add_zoo_commands
 from leukemia_tf.errors import LeukemiaTFError, RunError
@@ -87,6 +88,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
     add_zoo_commands(commands, _load_tensorflow)
     add_data_commands(commands)
+    add_audit_command(commands)
     return parser
 
 
@@ -105,6 +107,17 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--image-size", type=int, help="side of the images in pixels")
     parser.add_argument("--smoke", action="store_true", help="a run of seconds that only shows that all parts work")
+    parser.add_argument("--split", metavar="FILE", help="use the split of this file, such as split.csv of another run")
+    parser.add_argument(
+        "--groups",
+        metavar="FILE",
+        help="CSV (path,group) of images to keep in one split, such as groups.csv of an audit",
+    )
+    parser.add_argument(
+        "--allow-leakage",
+        action="store_true",
+        help="permit a split by image where subjects are known (--set data.split_level=image); the report is stamped",
+    )
     parser.add_argument("--seed", type=int, help="seed of split, weights, order, augmentation and dropout")
     parser.add_argument("--minutes", type=float, help="time budget of this call; training ends in time and is judged")
     parser.add_argument(
@@ -135,6 +148,9 @@ def _train(options: argparse.Namespace) -> int:
         "data.image_size": options.image_size,
         "seed": options.seed,
         "minutes": options.minutes,
+        "data.split_file": options.split,
+        "data.groups_file": options.groups,
+        "data.allow_leakage": options.allow_leakage or None,
         "data.skip_broken": options.skip_broken or None,
     }
     recipe = override(recipe, {name: value for name, value in given.items() if value is not None})
@@ -214,6 +230,8 @@ def _load_tensorflow() -> None:
 def _print_metrics(metrics: dict) -> None:
     from leukemia_tf.evaluation.metrics import METRICS
 
+    if metrics.get("stamp"):
+        print(metrics["stamp"])
     unit = metrics["bootstrap"]["unit"]
     subjects = f" of {metrics['n_subjects']} subjects" if metrics.get("n_subjects") else ""
     print(f"test split:  {metrics['n_images']} images{subjects}; 95 % intervals by resampling {unit}s")

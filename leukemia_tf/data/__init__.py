@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = attach(
         "write_split": "split_file",
         "read_split": "split_file",
         "apply_split": "split_file",
+        "read_groups": "groups_file",
         "fetch_data": "fetch",
         "verify_data": "verify",
         "propose_manifest": "init_manifest",

@@ -92,7 +92,7 @@ def write_report(
             the run.
         manifest: any of ``title``, ``synthetic``, ``licence``, ``citation``, ``homepage``, ``known_faults``, ``name``.
         table: of `summarize_table`.
-        metrics: of `compute_metrics`.
+        metrics: of `compute_metrics`; a ``stamp`` in it is shown above all else.
         predictions: of `make_predictions`, the images that ``metrics`` is of.
         history: of the training; see `plots.plot_history`.
         pixels_of_errors: pairs of uint8 [H, W, 3] and caption, for example of `most_confident_errors`; the first
@@ -121,6 +121,7 @@ def write_report(
         title=escape(title),
         subtitle=parts.subtitle(recipe, manifest, metrics),
         synthetic=parts.synthetic_badge(manifest),
+        stamp=parts.stamp(metrics),
         notices=parts.notices(notices),
         headline=parts.headline(metrics),
         plots=parts.plots(images, metrics),

@@ -67,6 +67,15 @@ def synthetic_badge(manifest: dict[str, Any]) -> str:
     )
 
 
+def stamp(metrics: dict[str, Any]) -> str:
+    """A red bar with the ``stamp`` of the metrics, such as `metrics.LEAKY_SPLIT`; large up to its colon."""
+    if not metrics.get("stamp"):
+        return ""
+    title, _, text = str(metrics["stamp"]).partition(": ")
+    text = f"{text[:1].upper()}{text[1:]}." if text else ""
+    return f'<div class="stamp" role="note"><strong>{escape(title)}</strong>{escape(text)}</div>'
+
+
 def notices(lines: Sequence[str]) -> str:
     """Lines that stand before the results."""
     if not lines:

@@ -21,6 +21,8 @@ def verify(run: Run) -> dict[str, Any]:
     from leukemia_tf.evaluation import verify_metrics
 
     differences = verify_metrics(run.path / "predictions.csv", run.path / "metrics.json")
+    if run.info.get("leakage") and not run.metrics.get("stamp"):
+        differences.append("`stamp` is missing, although the split divides subjects (run.json)")
     if differences:
         raise RunError(
             "\n".join([f"`{run.path / 'metrics.json'}` does not follow from predictions.csv:", *differences])

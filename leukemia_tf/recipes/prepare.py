@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from leukemia_tf.errors import InputError
+from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.recipes.recipe import Recipe
 from leukemia_tf.recipes.run import RESEARCH_USE, Run
 
@@ -20,13 +20,15 @@ log = logging.getLogger(__name__)
 def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, pd.DataFrame]:
     """The table with its split: from the run's own ``table.csv`` where there is one, else from the images.
 
-    A new table is checked, split, cut to the recipe's budget of images, and written into the run's folder.
+    A new table is checked, split, cut to the recipe's budget of images, and written into the run's folder, with the
+    whole split in ``split.csv``.
 
     Raises:
-        InputError: for bad data, or images that are gone since the run began.
-        RunError: if a subject lies in two splits.
+        InputError: for bad data, images that are gone since the run began, or a split that would divide subjects
+            without ``data.allow_leakage``.
+        RunError: if a subject lies in two splits, or a split file was changed after it was written.
     """
-    from leukemia_tf.data import assert_disjoint, open_data, scan_table, split_hash, split_table
+    from leukemia_tf.data import assert_disjoint, open_data, scan_table, write_split
     from leukemia_tf.data.table_file import read_table, write_table
 
     data = recipe.data
@@ -36,7 +38,8 @@ def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, p
             "SYNTHETIC DATA: `%s` is rendered, not photographed; its figures say nothing of patients.", data.source
         )
     stored = run.path / "table.csv"
-    if stored.exists():
+    # A run that was killed before it wrote run.json begins anew.
+    if stored.exists() and run.info:
         before = read_table(stored)
         missing = sorted(set(before["path"]) - set(table["path"]))
         if missing:
@@ -45,12 +48,13 @@ def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, p
                 "Bring them back, or begin a new run."
             )
         table = before
+        _check_unchanged(run, table)
     else:
         table = scan_table(manifest, table, skip_broken=data.skip_broken, progress=progress)
         skipped = table.attrs.get("skipped", [])
-        table = split_table(table, fractions=data.fractions, seed=recipe.seed)
-        level = table.attrs["split_level"]
-        digest = split_hash(table)
+        table = _split(recipe, manifest, table)
+        level, leakage = table.attrs["split_level"], table.attrs["leakage"]
+        digest = write_split(run.path / "split.csv", table)
         for split, most in (("train", data.max_train_images), ("val", data.max_val_images)):
             table = _subset(table, split, most, recipe.seed)
         write_table(stored, table)
@@ -62,11 +66,72 @@ def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, p
             manifest=manifest.to_dict(),
             split_level=level,
             split_hash=digest,
+            leakage=leakage,
             skipped=skipped,
             research_use=RESEARCH_USE,
         )
     assert_disjoint(table, level=run.info["split_level"])
     return manifest, table
+
+
+def _split(recipe: Recipe, manifest: Manifest, table: pd.DataFrame) -> pd.DataFrame:
+    """Split as the recipe says: by its file, or anew."""
+    from leukemia_tf.data import apply_split, read_groups, split_table
+    from leukemia_tf.data.table import SPLITS, check_classes
+
+    data = recipe.data
+    if not data.split_file:
+        groups = read_groups(data.groups_file) if data.groups_file else None
+        if groups and not set(groups) & set(table["path"]):
+            raise InputError(
+                f"`data.groups_file` names images by their path in the data set, such as `{table['path'].iat[0]}`. "
+                f"Received: `{next(iter(groups))}` (none of {len(groups)} is there)"
+            )
+        return split_table(
+            table,
+            fractions=data.fractions,
+            seed=recipe.seed,
+            level=data.split_level,
+            allow_leakage=data.allow_leakage,
+            groups=groups,
+        )
+    result = apply_split(table, data.split_file, allow_leakage=data.allow_leakage)
+    if isinstance(result, list):
+        raise InputError(
+            f"`data.split_file` holds one split, not those of a cross-validation. Received: {data.split_file} "
+            f"(with {len(result)} folds)"
+        )
+    found = set(result["split"])
+    if found != set(SPLITS):
+        raise InputError(
+            f"`data.split_file` gives images to train, val and test. Received: {data.split_file} "
+            f"(only {', '.join(sorted(found))})"
+        )
+    check_classes(result, manifest.classes, data.split_file)
+    if result.attrs["leakage"] and not data.allow_leakage:
+        raise InputError(
+            f"`data.split_file` is a split that divides subjects; --allow-leakage uses it and stamps the report. "
+            f"Received: {data.split_file}"
+        )
+    sizes = ", ".join(f"{split} {(result['split'] == split).sum():,} images" for split in SPLITS)
+    log.info("split of `%s` (by %s): %s", data.split_file, result.attrs["split_level"], sizes)
+    return result
+
+
+def _check_unchanged(run: Run, table: pd.DataFrame) -> None:
+    """Compare a stored table with the split that the run began with; runs of older versions have no such file."""
+    from leukemia_tf.data import read_split
+
+    file = run.path / "split.csv"
+    if not file.exists():
+        return
+    frame = read_split(file)
+    if frame.attrs["split_hash"] != run.info["split_hash"]:
+        raise RunError(f"`{file}` is not the split that this run began with, {run.info['split_hash']}")
+    used = table[table["split"] != ""]
+    changed = used["path"][used["path"].map(dict(zip(frame["path"], frame["split"]))) != used["split"]]
+    if len(changed):
+        raise RunError(f"`{run.path / 'table.csv'}` and `{file}` put `{changed.iat[0]}` into different splits")
 
 
 def _subset(table: pd.DataFrame, split: str, most: int, seed: int) -> pd.DataFrame:

@@ -34,6 +34,12 @@ class DataSpec:
         max_train_images, max_val_images: a stratified subset of a split, for a small budget; 0 takes all. The test
             split is never cut.
         skip_broken: leave broken images out (and count them) instead of stopping.
+        split_level: ``"auto"`` (the data's own split, else by subject where subjects are known, else by image),
+            ``"subject"``, ``"image"`` or ``"official"``; the last three insist.
+        allow_leakage: permits a split by image where subjects are known; report and metrics are then stamped.
+        split_file: a ``split.csv`` of another run, to be judged on the same images; "" for a split of its own.
+        groups_file: CSV (path,group) of images that show the same, such as ``groups.csv`` of an audit; a group is
+            never divided.
     """
 
     source: str = "sample"
@@ -45,6 +51,10 @@ class DataSpec:
     max_train_images: int = 0
     max_val_images: int = 0
     skip_broken: bool = False
+    split_level: str = "auto"
+    allow_leakage: bool = False
+    split_file: str = ""
+    groups_file: str = ""
 
     def __post_init__(self) -> None:
         for name in ("image_size", "batch_size"):
@@ -56,6 +66,15 @@ class DataSpec:
             )
         if self.balance not in ("none", "class_weight", "oversample"):
             raise InputError(f"`data.balance` is 'none', 'class_weight' or 'oversample'. Received: {self.balance!r}")
+        if self.split_level not in ("auto", "subject", "image", "official"):
+            raise InputError(
+                f"`data.split_level` is 'auto', 'subject', 'image' or 'official'. Received: {self.split_level!r}"
+            )
+        if self.split_file and (self.split_level != "auto" or self.groups_file):
+            raise InputError(
+                "`data.split_file` (--split) is a finished split; it goes with neither `data.split_level` nor "
+                f"`data.groups_file`. Received: {self.split_file!r}, {self.split_level!r}, {self.groups_file!r}"
+            )
 
 
 @dataclass(frozen=True)

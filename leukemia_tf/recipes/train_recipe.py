@@ -152,7 +152,7 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
     file = path / "recipe.json"
     # Until its data was read a run holds nothing that another recipe, such as one with --skip-broken, could spoil.
     if not file.exists() or not (path / "run.json").exists():
-        if path.is_dir() and {item.name for item in path.iterdir()} - {"recipe.json"}:
+        if path.is_dir() and {item.name for item in path.iterdir()} - {"recipe.json", "table.csv", "split.csv"}:
             raise InputError(
                 f"`run_dir` is a new or empty folder, or one of a run. Received: {path} (holds other files)"
             )

@@ -19,6 +19,7 @@ from leukemia_tf.evaluation import (
     write_predictions,
     write_report,
 )
+from leukemia_tf.evaluation.metrics import LEAKY_SPLIT
 from leukemia_tf.files import read_json
 from leukemia_tf.recipes.predicting import predict_table
 
@@ -28,13 +29,24 @@ if TYPE_CHECKING:
 
 
 def write_figures(
-    folder: str | os.PathLike, predictions: pd.DataFrame, classes: list[str], *, bootstrap: int, seed: int
+    folder: str | os.PathLike,
+    predictions: pd.DataFrame,
+    classes: list[str],
+    *,
+    bootstrap: int,
+    seed: int,
+    stamp: str = "",
 ) -> dict[str, Any]:
-    """Write ``predictions.csv``, read it back, and write the ``metrics.json`` that follows from it."""
+    """Write ``predictions.csv``, read it back, and write the ``metrics.json`` that follows from it.
+
+    A `stamp`, such as `LEAKY_SPLIT`, goes before the figures.
+    """
     folder = pathlib.Path(folder)
     write_predictions(folder / "predictions.csv", predictions)
     stored, _ = read_predictions(folder / "predictions.csv")
     metrics = compute_metrics(stored, classes, bootstrap=bootstrap, seed=seed)
+    if stamp:
+        metrics = {"stamp": stamp, **metrics}
     write_metrics(folder / "metrics.json", metrics)
     return metrics
 
@@ -71,7 +83,8 @@ def write_verdict(
     classes = list(manifest.classes)
     threshold = recipe.threshold if len(classes) == 2 else 0.5
     predictions = make_predictions(test, found, classes, threshold=threshold)
-    metrics = write_figures(run.path, predictions, classes, bootstrap=recipe.bootstrap, seed=recipe.seed)
+    stamp = LEAKY_SPLIT if info.get("leakage") else ""
+    metrics = write_figures(run.path, predictions, classes, bootstrap=recipe.bootstrap, seed=recipe.seed, stamp=stamp)
 
     rows = {path: row for row, path in enumerate(test["path"])}
     errors = [
