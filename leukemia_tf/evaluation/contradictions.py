@@ -52,8 +52,8 @@ def check_confusion(
         n: number of images that the report states.
         reported: figures under the keys of `REPORTED`. A figure is a number in [0, 1] or per cent above 1; as text
             (".9350", "93.50 %") it keeps its last zeros, which say how exact it is. ``precision``, ``recall`` and
-            ``f1`` are a list, one a class, or one figure whose average is not stated (any average, or that of any class,
-            may explain it). ``sensitivity`` and ``specificity`` of two classes take the second as positive.
+            ``f1`` are a list, one a class, or one figure whose average is not stated (any average, or that of any
+            class, may explain it). ``sensitivity`` and ``specificity`` of two classes take the second as positive.
             ``support`` is a list of counts, the images of each class.
 
     Returns:
@@ -64,7 +64,7 @@ def check_confusion(
         predictions that do not depend on the labels at all (chi-squared test, p > 0.05, 100 images or more).
 
     Raises:
-        InputError: if ``matrix`` is not square, ``n`` no count, a key of ``reported`` is unknown or a figure is no number.
+        InputError: if ``matrix`` is not square, ``n`` no count, a key of ``reported`` is unknown or a figure no number.
     """
     if n is not None and (n < 1 or n != int(n)):
         raise InputError(f"`n` must be a whole number of 1 or more; received {n!r}")
