@@ -13,8 +13,8 @@ def add_audit_command(subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "audit",
         help="look for broken files, copies, leaks and shortcuts in a data set",
-        description="Read every image once; look for broken files, for copies within and across splits and classes, and "
-        "for what gives the label away. Nothing is changed. Exit code 1 if a copy or a subject lies in two splits.",
+        description="Read every image once; look for broken files, for copies within and across splits and classes, "
+        "and for what gives the label away. Nothing is changed. Exit code 1 if a copy or a subject lies in two splits.",
     )
     parser.add_argument(
         "data", metavar="PATH_OR_NAME", help="a data set's name, a folder, a CSV table or a MedMNIST .npz"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+import cv2
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 # Squared distance after `fit_metric`, at which copies are still found; measured by experiments/benchmarks/audit.py.
 RADIUS = 28.0
 # Correlation of the rings that a copy reaches, exactly aligned or not.
-RINGS_AGREE = 0.50
+RINGS_AGREE = 0.40
 
 _CHUNK = 256
 _TRAINING = 600
@@ -34,6 +35,9 @@ _REGISTERED = 2  # and the pairs an image may bring to registration
 
 # Kinds of descriptors: name, radius, which points, scale.
 _CENTRE = len(d.SCALES)
+# The same of the picture made brighter until it clips, as it looks to a copy that was overexposed.
+_OVEREXPOSED = _CENTRE + 1
+_EXPOSURE = 1.3
 
 
 def find_copies(thumbnails: np.ndarray, *, progress: bool = True, seed: int = 0) -> pd.DataFrame:
@@ -70,7 +74,7 @@ def candidates(thumbnails: np.ndarray, *, progress: bool = True, seed: int = 0) 
     rows = _describe_all(thumbnails, metrics, progress)
     found = []
     for is_centre in (False, True):
-        known = rows["kind"][(rows["kind"] == _CENTRE) == is_centre]
+        known = rows["kind"][(rows["kind"] >= _CENTRE) == is_centre]
         base = _CENTRE if is_centre else 0
         chosen = np.flatnonzero(rows["kind"] == base)
         index = CellIndex(rows["vector"][chosen], rows["image"][chosen], seed=seed)
@@ -104,17 +108,20 @@ def _fit(thumbnails: np.ndarray, seed: int) -> dict[bool, d.Metric]:
 
 
 def _describe_all(thumbnails: np.ndarray, metrics: dict[bool, d.Metric], progress: bool) -> dict[str, np.ndarray]:
-    offsets = [d.ring_offsets(d.RADIUS * scale) for scale in d.SCALES] + [d.ring_offsets(d.CENTRE_RADIUS)]
+    offsets = [d.ring_offsets(radius) for radius in _radii()]
 
     def describe(start: int) -> dict[str, np.ndarray]:
         found = d.find_points(thumbnails[start : start + _CHUNK])
         parts: dict[str, list[np.ndarray]] = {"vector": [], "image": [], "point": [], "kind": []}
         for kind, offset in enumerate(offsets):
-            if kind == _CENTRE:
-                points = d.centre_points(len(found.pictures))
+            pictures = found.pictures
+            if kind >= _CENTRE:
+                points = d.centre_points(len(pictures))
             else:
                 points = found.coarse if kind < d.FINE_FROM else found.fine
-            vectors = metrics[kind == _CENTRE](d.describe(found.pictures, points, offset))
+            if kind == _OVEREXPOSED:
+                pictures = cv2.convertScaleAbs(pictures, alpha=_EXPOSURE)
+            vectors = metrics[kind >= _CENTRE](d.describe(pictures, points, offset))
             parts["vector"].append(vectors)
             parts["image"].append(np.repeat(np.arange(start, start + len(points), dtype=np.int32), points.shape[1]))
             parts["point"].append(points.ravel().astype(np.int32))
@@ -124,6 +131,11 @@ def _describe_all(thumbnails: np.ndarray, metrics: dict[bool, d.Metric], progres
     starts = range(0, len(thumbnails), _CHUNK)
     chunks = list(track(map_threads(describe, starts), len(starts), "describing images (batches)", progress))
     return {name: np.concatenate([chunk.pop(name) for chunk in chunks]) for name in list(chunks[0])}
+
+
+def _radii() -> np.ndarray:
+    """Radius of the rings of each kind of descriptor."""
+    return np.array([d.RADIUS * scale for scale in d.SCALES] + [d.CENTRE_RADIUS] * 2)
 
 
 def _thin(found: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -137,9 +149,9 @@ def _thin(found: pd.DataFrame, count: int) -> pd.DataFrame:
 
 def _compare_rings(pictures: np.ndarray, pairs: pd.DataFrame, progress: bool) -> pd.DataFrame:
     """Second stage, first half: correlation of the rings over all rotations; keeps what agrees."""
-    radii = np.array([d.RADIUS * scale for scale in d.SCALES] + [d.CENTRE_RADIUS])
+    radii = _radii()
     offsets = np.stack([d.ring_offsets(radius) for radius in radii])
-    base = np.array([d.RADIUS] * len(d.SCALES) + [d.CENTRE_RADIUS])
+    base = np.array([d.RADIUS] * len(d.SCALES) + [d.CENTRE_RADIUS] * 2)
     base_offsets = np.stack([d.ring_offsets(radius) for radius in base])
     pairs = pairs.sort_values("first", kind="stable").reset_index(drop=True)
     columns = {name: pairs[name].to_numpy() for name in ("first", "second", "kind", "first_point", "second_point")}

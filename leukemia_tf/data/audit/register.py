@@ -22,8 +22,9 @@ _BACK = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _BACK_NEAREST = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
 _LEAST_OVERLAP = 0.2
 _PROMISING = 0.78
+_CLIPPED = 0.05
 _PLAIN, _RICH = 400.0, 700.0
-_COPY_PLAIN, _COPY_RICH, _COPY_COARSE, _EXACT_BONUS = 0.95, 0.91, 0.85, 0.08
+_COPY_PLAIN, _COPY_RICH, _COPY_COARSE, _EXACT_BONUS = 0.95, 0.93, 0.85, 0.08
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,9 +171,13 @@ class Registration:
             return None
         mask = shared.ravel().astype(np.float32)
         two = self.thumbnails[second]
-        gain, offset = self._brightness(warped.ravel(), two.ravel(), mask)
-        # What the change of brightness clipped in one is clipped in the other too.
-        warped = cv2.addWeighted(warped, gain, warped, 0.0, offset)
+        gain, offset, clipped = _brightness(warped.ravel(), two.ravel(), mask)
+        if clipped > _CLIPPED:
+            # Overexposure is no straight line: the curve that clipped the one is laid on the other too. Not otherwise,
+            # because that makes lone round cells a little more alike.
+            warped = _tone(warped, two, shared)
+        else:
+            warped = cv2.addWeighted(warped, gain, warped, 0.0, offset)
         coarse = _correlate(warped.ravel() * mask, two.ravel() * mask, mask)[0]
         fine = _correlate(_band(warped).ravel() * mask, _band(two).ravel() * mask, mask)[0]
         structure = min(self._structure(self.thumbnails[row]) for row in (first, second))
@@ -181,15 +186,6 @@ class Registration:
     def _structure(self, picture: np.ndarray) -> float:
         energy = (_band(picture)[self._disc.view(bool)].astype(np.float32) - 128) ** 2
         return float(energy.sum() ** 2 / max(float((energy * energy).sum()), 1.0))
-
-    @staticmethod
-    def _brightness(one: np.ndarray, two: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-        """Gain and offset from the first to the second, from pixels that are clipped in neither."""
-        clear = mask * ((one > 4) & (one < 251) & (two > 4) & (two < 251))
-        if clear.sum() < 0.1 * mask.sum():
-            clear = mask
-        _, gain, offset = _correlate(one * clear, two * clear, clear)
-        return (gain, offset) if 0.2 < gain < 5.0 else (1.0, 0.0)
 
 
 def describe_match(match: Match) -> str:
@@ -266,6 +262,24 @@ def _scaled(matrix: np.ndarray, factor: float) -> np.ndarray:
     # x' = f x + s on both sides: the shift of the origin passes through the linear part.
     result[:, 2] = factor * matrix[:, 2] + shift - matrix[:, :2] @ shift
     return result
+
+
+def _brightness(one: np.ndarray, two: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
+    """Gain and offset from the first to the second where neither is clipped, and the share where one is."""
+    clear = mask * ((one > 4) & (one < 251) & (two > 4) & (two < 251))
+    left = float(clear.sum()) / float(mask.sum())
+    if left < 0.1:
+        clear = mask
+    _, gain, offset = _correlate(one * clear, two * clear, clear)
+    return (gain, offset, 1 - left) if 0.2 < gain < 5.0 else (1.0, 0.0, 1 - left)
+
+
+def _tone(one: np.ndarray, two: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Give the first picture the grey levels of the second, rank for rank (histogram matching)."""
+    first = np.cumsum(cv2.calcHist([one], [0], mask, [256], [0, 256]).ravel())
+    second = np.cumsum(cv2.calcHist([two], [0], mask, [256], [0, 256]).ravel())
+    table = np.minimum(np.searchsorted(second, first - 0.5), 255).astype(np.uint8)
+    return table[one]
 
 
 def _band(picture: np.ndarray) -> np.ndarray:
