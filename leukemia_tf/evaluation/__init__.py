@@ -36,6 +36,8 @@ __getattr__, __dir__, __all__ = attach(
         "reliability_curve": "calibration_metrics",
         "plot_reliability": "plots_analysis",
         "save_figure": "plots_analysis",
+        "OperatingPoint": "operating_points",
+        "choose_operating_point": "operating_points",
         "most_confident_errors": "plots",
         "save_plots": "plots",
         "summarize_table": "report",
