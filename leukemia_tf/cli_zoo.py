@@ -43,20 +43,20 @@ def _list(options: argparse.Namespace) -> int:
         writer.writeheader()
         writer.writerows(rows)
         return 0
-    header = ["recipe", "parameters", "GFLOPs", "MB", "system", "reported by its authors", "on"]
+    header = ["recipe", "parameters", "GFLOPs", "MB", "reference", "reported by its authors", "on"]
     cells = [
         [
             row["recipe"],
             _number(row["parameters"], ",d"),
             _number(row["gflops"], ".2f"),
             _number(row["megabytes"], ".1f"),
-            row["system"],
+            f"{row['system']}: {row['source']}" if row["system"] else "our own",
             row["reported"],
             row["protocol"],
         ]
         for row in rows
     ]
-    _print_table(header, cells, right=(1, 2, 3), wrapped=(5, 6))
+    _print_table(header, cells, right=(1, 2, 3), wrapped=(4, 5, 6))
     return 0
 
 

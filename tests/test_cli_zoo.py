@@ -27,7 +27,7 @@ def test_list_is_a_table_that_fits_the_terminal(capsys, monkeypatch):
     assert max(map(len, lines)) <= 150
     assert [line.split()[0] for line in lines[2:] if line[0] != " "] == list_recipes()
     (row,) = [line for line in lines if line.startswith("ensemble ")]
-    assert row.split()[1:5] == ["99,181,968", f"{recipe_figures('ensemble')['gflops']:.2f}", "396.7", "002-A"]
+    assert row.split()[1:5] == ["99,181,968", f"{recipe_figures('ensemble')['gflops']:.2f}", "396.7", "002-A:"]
 
 
 def test_list_as_csv_has_every_column(capsys):
