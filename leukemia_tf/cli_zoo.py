@@ -10,7 +10,7 @@ import sys
 import textwrap
 from typing import Any, Callable, Sequence
 
-_TEXT_WIDTH = 28
+_TEXT_WIDTH = 24
 """The least width of a column of sentences."""
 
 
