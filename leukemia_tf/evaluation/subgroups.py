@@ -9,7 +9,6 @@ import pandas as pd
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation.intervals import metric_intervals
-from leukemia_tf.evaluation.metrics import METRICS
 from leukemia_tf.evaluation.predictions import check_predictions
 
 UNKNOWN = "(unknown)"
