@@ -1,4 +1,4 @@
-"""Plots of calibration, of comparisons, of subgroups and of abstention, in the style of `plots`."""
+"""Plots of calibration, of comparisons and of abstention, in the style of `plots`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from leukemia_tf.evaluation.plots import _DPI, BLUE, GREY, _figure, _legend, _palette, _plain, _unit_square
 from leukemia_tf.files import atomic_path
@@ -73,6 +74,28 @@ def plot_comparison(comparison: pd.DataFrame) -> Figure:
         axes.set_title(metric.replace("_", " "))
         axes.set_xlabel("Difference")
         axes.grid(axis="x", color="#e4e8ec", linewidth=0.8)
+    return figure
+
+
+def plot_risk_coverage(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """Share of errors among the images that are kept, against the share that is kept.
+
+    Args:
+        curves: tables of `risk_coverage_curve` under the names for the legend.
+    """
+    figure, axes = _figure(6.0, 4.4)
+    for color, (name, curve) in zip(_palette(len(curves)), curves.items()):
+        marker = "o" if len(curve) < 30 else ""
+        axes.plot(curve["coverage"], curve["risk"], color=color, marker=marker, markersize=3, label=_plain(name, 24))
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(bottom=0.0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel("Images kept (coverage)")
+    axes.set_ylabel("Errors among them (risk)")
+    axes.set_title("Risk and coverage")
+    axes.grid(color="#e4e8ec", linewidth=0.8)
+    _legend(axes, "upper left", len(curves))
     return figure
 
 
