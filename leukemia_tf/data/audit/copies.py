@@ -28,9 +28,9 @@ RADIUS = 28.0
 RINGS_AGREE = 0.40
 
 _CHUNK = 256
-_TRAINING = 600
-_CANDIDATES = 6  # pairs an image may bring to the comparison of rings
-_AGREE = 0.42  # what they must agree in before they are registered
+_TRAINING = 400
+_CANDIDATES = 5  # pairs an image may bring to the comparison of rings
+_AGREE = 0.46  # what they must agree in before they are registered
 _REGISTERED = 2  # and the pairs an image may bring to registration
 
 # Kinds of descriptors: name, radius, which points, scale.
@@ -53,8 +53,8 @@ def find_copies(thumbnails: np.ndarray, *, progress: bool = True, seed: int = 0)
         (correlation of grey levels), overlap (share of the image compared) and transformation (in words). Blank
         images (no structure) are never in a pair.
     """
-    # The threads are ours: BLAS with threads of its own inside each of them only makes them wait for each other.
-    with threadpool_limits(1, "blas"):
+    # The threads are ours: BLAS or OpenMP with threads of their own inside each only makes them wait for each other.
+    with threadpool_limits(1):
         pairs, pictures = candidates(thumbnails, progress=progress, seed=seed)
         pairs = _compare_rings(pictures, pairs, progress)
         return _register(thumbnails, pairs, progress)
@@ -100,7 +100,7 @@ def candidates(thumbnails: np.ndarray, *, progress: bool = True, seed: int = 0) 
 def _fit(thumbnails: np.ndarray, seed: int) -> dict[bool, d.Metric]:
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(len(thumbnails), min(len(thumbnails), _TRAINING), replace=False))
-    rounds = 6 if len(chosen) > 100 else 20
+    rounds = 5 if len(chosen) > 100 else 20
     return {
         False: d.fit_metric(thumbnails[chosen], radius=d.RADIUS, rounds=rounds, seed=seed),
         True: d.fit_metric(thumbnails[chosen], radius=d.CENTRE_RADIUS, rounds=rounds, seed=seed),

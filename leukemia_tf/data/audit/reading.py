@@ -35,6 +35,7 @@ MAX_FILE_BYTES = 1 << 30
 # A JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its size that is at least this: enough for small print.
 _REDUCED = 160
 _JPEG_END = b"\xff\xd9"
+_REDUCED_FLAGS = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,24 +203,44 @@ def make_thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def _decode(data: bytes, header: Header) -> tuple[np.ndarray, dict]:
-    """Return RGB pixels, a JPEG's at a reduced size, and what the decoder knows of how the file was written."""
+    """Return RGB pixels, a large image's at a reduced size, and what the decoder knows of how the file was written."""
+    if header.format == "JPEG" and _JPEG_END not in data:
+        raise ValueError("no end-of-image marker")
     with Image.open(io.BytesIO(data)) as image:
         settings = dict(image.info)
         if header.format == "JPEG":
-            if _JPEG_END not in data:
-                raise ValueError("no end-of-image marker")
             settings["quantization"] = getattr(image, "quantization", {})
             settings["layer"] = getattr(image, "layer", [])
-            image.draft(None, (_REDUCED, _REDUCED))
-        image.load()
-        if image.mode.startswith("I"):
-            grey = (np.asarray(image) >> 8).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=-1), settings
-        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        pixels = _decode_fast(data, header)
+        if pixels is None:
+            if header.format == "JPEG":
+                image.draft(None, (_REDUCED, _REDUCED))
+            image.load()
+            if image.mode.startswith("I"):
+                grey = (np.asarray(image) >> 8).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=-1), settings
+            pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     # What follows looks at no detail finer than this.
     while min(pixels.shape[:2]) >= 2 * _REDUCED:
         pixels = halve(pixels)
     return pixels, settings
+
+
+def _decode_fast(data: bytes, header: Header) -> np.ndarray | None:
+    """RGB pixels of ordinary JPEG and BMP files, by OpenCV in half the time; None leaves the file to Pillow."""
+    if header.format == "JPEG" and header.mode in ("RGB", "L"):
+        size = min(header.width, header.height)
+        flag = next((flag for factor, flag in _REDUCED_FLAGS if size >= factor * _REDUCED), cv2.IMREAD_COLOR)
+    elif header.format == "BMP" and header.bits == 24 and not any(data[30:34]):
+        # OpenCV does not mind when the last rows are missing.
+        start, rows = int.from_bytes(data[10:14], "little"), (3 * header.width + 3) // 4 * 4 * header.height
+        if data[14] < 40 or start + rows > len(data):
+            return None
+        flag = cv2.IMREAD_COLOR
+    else:
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def _from_arrays(

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from leukemia_tf.data.audit.cues import CUES
+from leukemia_tf.data.threads import map_threads
 
 _FOLDS = 5
 _TREES = 40
@@ -66,9 +67,11 @@ def measure_shortcuts(
         # It counts images where we count units.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         parts = list(engine.split(np.zeros(len(rows)), y[0], units[rows]))
+    tasks = [(values[rows], part) for values in cues.values() for part in parts]
+    scored = list(map_threads(lambda task: _fold(task[0], y[0], len(y[1]), *task[1], seed), tasks))
     result = []
-    for cue, values in cues.items():
-        per_fold = np.array([_fold(values[rows], y[0], len(y[1]), *part, seed) for part in parts])
+    for number, cue in enumerate(cues):
+        per_fold = np.array(scored[number * len(parts) : (number + 1) * len(parts)])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Mean of empty slice", category=RuntimeWarning)
             per_class, scores = np.nanmean(per_fold, 0), np.nanmean(per_fold, 1)
