@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import pathlib
-from typing import Iterator
+from typing import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 # Change when decoding or resizing changes, so that pixels of an older version are not used.
 _VERSION = 1
 _CHUNK = 256
+_SMALL_CHUNK = 32
 
 
 def load_pixels(
@@ -76,7 +77,45 @@ def load_pixels(
     file = folder / f"{_key(manifest, table, image_size)}.npy"
     if not file.exists():
         log.info("%.1f GB of pixels are more than %.1f GB of memory: kept in `%s`", needed / 1e9, limit / 1e9, file)
-        _write(file, shape, manifest, table, image_size, progress)
+        _write(file, shape, _decoded(manifest, table, image_size, progress))
+    return np.load(file, mmap_mode="r")
+
+
+def change_pixels(
+    pixels: np.ndarray,
+    function: Callable[[np.ndarray], np.ndarray],
+    tag: str,
+    *,
+    doing: str = "changing pixels, parts",
+    progress: bool = False,
+) -> np.ndarray:
+    """Do something to every image of what `load_pixels` gave, a few at a time.
+
+    Args:
+        pixels: uint8 [N, S, S, 3]. An array in memory is changed in place; a mapped file stays as it is, and the result
+            goes into another one beside it, which the same call finds again.
+        function: takes some of the images and returns as many of the same shape and type.
+        tag: says what `function` does, with all its numbers; part of the other file's name, as a hash.
+        doing, progress: what the progress line says, and whether there is one.
+
+    Returns:
+        The same array, or the other file, mapped.
+
+    Raises:
+        RunError: if that file cannot be written.
+    """
+    starts = range(0, len(pixels), _SMALL_CHUNK)
+    parts = [slice(start, min(start + _SMALL_CHUNK, len(pixels))) for start in starts]
+    changed = ((part, function(pixels[part])) for part in track(parts, len(parts), doing, progress))
+    if not isinstance(pixels, np.memmap):
+        for part, images in changed:
+            pixels[part] = images
+        return pixels
+    source = pathlib.Path(pixels.filename)
+    digest = hashlib.sha256(f"{source.stem} {tag}".encode()).hexdigest()
+    file = source.with_name(f"{digest}.npy")
+    if not file.exists():
+        _write(file, pixels.shape, ((np.arange(part.start, part.stop), images) for part, images in changed))
     return np.load(file, mmap_mode="r")
 
 
@@ -169,9 +208,7 @@ def _key(manifest: Manifest, table: pd.DataFrame, size: int) -> str:
     return digest.hexdigest()
 
 
-def _write(
-    file: pathlib.Path, shape: tuple[int, ...], manifest: Manifest, table: pd.DataFrame, size: int, progress: bool
-) -> None:
+def _write(file: pathlib.Path, shape: tuple[int, ...], chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
     """Write the `.npy` file under a temporary name, and give it its name when it is whole."""
     image_bytes = int(np.prod(shape[1:]))
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -179,7 +216,7 @@ def _write(
         np.lib.format.write_array_header_1_0(out, header)
         start = out.tell()
         # Plain writes: on a full disk they raise an error, where a write through a mapping kills the process.
-        for rows, chunk in _decoded(manifest, table, size, progress):
+        for rows, chunk in chunks:
             for row, image in zip(rows, chunk):
                 out.seek(start + int(row) * image_bytes)
                 out.write(image.tobytes())

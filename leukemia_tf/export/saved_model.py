@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from typing import Sequence
+from typing import Any, Sequence
 
 import keras
 import tensorflow as tf
@@ -24,6 +24,7 @@ def export_saved_model(
     classes: Sequence[str],
     image_size: int,
     notice: str = "",
+    colour: dict[str, Any] | None = None,
 ) -> pathlib.Path:
     """Write a SavedModel folder with two signatures; resize and preprocessing are inside.
 
@@ -41,6 +42,7 @@ def export_saved_model(
         classes: names, in the order of the label index.
         image_size: side of the model's input.
         notice: stored beside the classes in ``assets.extra/model.json``.
+        colour: stored there as well: how colours were normalised, and whether the caller has to do it before.
 
     Raises:
         InputError: if `classes` does not fit the model's output.
@@ -88,7 +90,8 @@ def export_saved_model(
             tf.saved_model.save(module, str(new), signatures=signatures, options=options)
             write_json(
                 new / "assets.extra" / "model.json",
-                {"classes": list(classes), "image_size": image_size, "value_range": [0, 255], "notice": notice},
+                {"classes": list(classes), "image_size": image_size, "value_range": [0, 255], "notice": notice}
+                | ({"colour": colour} if colour else {}),
             )
             if path.exists():
                 os.replace(path, temporary / "old")

@@ -11,6 +11,8 @@ __getattr__, __dir__, __all__ = attach(
         "CaffePreprocessing": "caffe_preprocessing",
         "ConvBlockAttention": "conv_block_attention",
         "FilterTokenCrossAttention": "filter_token_cross_attention",
+        "GreyWorld": "grey_world",
+        "Reinhard": "reinhard",
         "SpatialSelfAttention": "spatial_self_attention",
         "SqueezeExcite": "squeeze_excite",
         "TokenSelfAttention": "token_self_attention",

@@ -50,6 +50,7 @@ def evaluate(
     """
     from leukemia_tf.data import load_pixels, open_data, scan_table
     from leukemia_tf.evaluation import make_predictions
+    from leukemia_tf.recipes.colour import NONE, model_input
     from leukemia_tf.recipes.predicting import predict_table
     from leukemia_tf.recipes.verdict import write_figures
 
@@ -61,7 +62,7 @@ def evaluate(
     if (table["split"] == "test").any():
         table = table[table["split"] == "test"]
     size = run.info["image_size"]
-    pixels = load_pixels(manifest, table, size, progress=progress)
+    pixels = model_input(load_pixels(manifest, table, size, progress=progress), run.info.get("colour", NONE))
     found = predict_table(
         run.model,
         manifest,

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from leukemia_tf.errors import InputError
+from leukemia_tf.recipes.colour import IN_THE_MODEL
 from leukemia_tf.recipes.recipe import Recipe
 from leukemia_tf.recipes.run import Run
 
@@ -127,6 +128,7 @@ def check_estimator(recipe: Recipe) -> None:
         "loss": recipe.loss if recipe.loss != "auto" else "",
         "minutes": recipe.minutes,
         "precision": recipe.precision if recipe.precision != "float32" else "",
+        "data.colour": recipe.data.colour if recipe.data.colour in IN_THE_MODEL else "",
         "data.balance": recipe.data.balance if recipe.data.balance != "none" else "",
     }
     wrong = {name: value for name, value in given.items() if value}

@@ -45,6 +45,7 @@ def predict_images(
     from leukemia_tf.data.resize import resize_images
     from leukemia_tf.data.table import make_table
     from leukemia_tf.evaluation import make_predictions
+    from leukemia_tf.recipes.colour import NONE, model_input
     from leukemia_tf.recipes.predicting import predict_table
 
     classes, size, threshold = run.classes, run.info["image_size"], run.info["threshold"]
@@ -52,6 +53,7 @@ def predict_images(
     manifest = Manifest.from_dict(run.info["manifest"]).replace(root=pathlib.Path.cwd(), classes=tuple(classes))
 
     def classify(part: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
+        pixels = model_input(pixels, run.info.get("colour", NONE))
         found = predict_table(run.model, manifest, part, pixels, image_size=size, batch_size=batch_size)
         return make_predictions(part, found, classes, threshold=threshold).drop(columns=["label", "subject"])
 

@@ -29,6 +29,8 @@ class DataSpec:
         image_size: side of the square that each image is resized to, in pixels.
         batch_size: images a step.
         policy: name of the training augmentation.
+        colour: ``"none"``, ``"grey_world"``, ``"reinhard"`` (fitted to the training images) or ``"clahe"``; done before
+            the augmentation. See `leukemia_tf.recipes.colour`.
         fractions: shares of train, val and test, where the data set has no split of its own.
         balance: ``"none"``, ``"class_weight"`` (in the loss) or ``"oversample"`` (each class equally often).
         max_train_images, max_val_images: a stratified subset of a split, for a small budget; 0 takes all. The test
@@ -46,6 +48,7 @@ class DataSpec:
     image_size: int = 224
     batch_size: int = 16
     policy: str = "cells"
+    colour: str = "none"
     fractions: tuple[float, ...] = (0.6, 0.2, 0.2)
     balance: str = "none"
     max_train_images: int = 0
@@ -66,6 +69,8 @@ class DataSpec:
             )
         if self.balance not in ("none", "class_weight", "oversample"):
             raise InputError(f"`data.balance` is 'none', 'class_weight' or 'oversample'. Received: {self.balance!r}")
+        if self.colour not in ("none", "grey_world", "reinhard", "clahe"):
+            raise InputError(f"`data.colour` is 'none', 'grey_world', 'reinhard' or 'clahe'. Received: {self.colour!r}")
         if self.split_level not in ("auto", "subject", "image", "official"):
             raise InputError(
                 f"`data.split_level` is 'auto', 'subject', 'image' or 'official'. Received: {self.split_level!r}"

@@ -7,6 +7,7 @@ import itertools
 from typing import Any, Sequence
 
 from leukemia_tf.models.figures import recipe_figures
+from leukemia_tf.recipes.colour import IN_THE_MODEL, TITLES
 from leukemia_tf.recipes.recipe import Recipe
 from leukemia_tf.recipes.registry import get_recipe, list_recipes
 
@@ -54,8 +55,9 @@ def pipelines(recipe: Recipe) -> list[tuple[str, str]]:
         f"resize to {data.image_size} x {data.image_size}: bilinear, antialiased, rounded",
         "cache as uint8, in memory or in a mapped file",
     ]
+    train_colour, evaluation_colour = _describe_colour(data.colour)
     if describe_model(recipe.model.builder)["kind"] != "keras":
-        return [*((step, step) for step in read), ("fit to all images at once", "all images at once")]
+        return [*((step, step) for step in [*read, *train_colour]), ("fit to all images at once", "all images at once")]
     order = {
         "none": f"shuffle, anew each epoch (seed {recipe.seed})",
         "class_weight": f"shuffle, anew each epoch (seed {recipe.seed}); classes weighted in the loss",
@@ -64,6 +66,7 @@ def pipelines(recipe: Recipe) -> list[tuple[str, str]]:
     policy = get_policy(data.policy, data.image_size)
     train = [
         *read,
+        *train_colour,
         order[data.balance],
         f"batches of {data.batch_size}, the last partial one left out",
         "float32, 0 to 255",
@@ -72,6 +75,7 @@ def pipelines(recipe: Recipe) -> list[tuple[str, str]]:
     ]
     evaluation = [
         *read,
+        *evaluation_colour,
         "order of the table",
         f"batches of {data.batch_size}, the last partial one kept",
         "float32, 0 to 255",
@@ -98,6 +102,14 @@ def open_layers_by_phase(recipe: Recipe) -> list[tuple[str, list[dict[str, Any]]
         open_layers(model, phase.layers, freeze_batchnorm=phase.freeze_batchnorm)
         found.append((phase.name, describe_open(model)))
     return found
+
+
+def _describe_colour(method: str) -> tuple[list[str], list[str]]:
+    """The step in the pipeline of training, and in that of the evaluation: one row or none."""
+    if method == "none":
+        return [], []
+    step = f"colour: {TITLES[method]}"
+    return [step], [f"{step}; first layer of the model" if method in IN_THE_MODEL else step]
 
 
 def _describe_step(step) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.files import atomic_path, read_json, write_json
+from leukemia_tf.recipes.colour import fit_colour, model_input, training_input, with_colour
 from leukemia_tf.recipes.fitting import (
     SWITCH,
     check_estimator,
@@ -84,6 +85,11 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
         if network:
             check_network(model, recipe)
         pixels = {split: load_pixels(manifest, part, size, progress=progress) for split, part in parts.items()}
+        colour = run.info.get("colour") or fit_colour(recipe.data.colour, pixels["train"])
+        run.update_info(colour=colour)
+        pixels = {split: model_input(part, colour) for split, part in pixels.items()}
+        for split in ("train", "val"):
+            pixels[split] = training_input(pixels[split], colour, progress=progress)
 
         # ---- training ---------------------------------------------------------------------------------------------
         if network:
@@ -93,11 +99,13 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
         complete = history.attrs.get("complete", True)
 
         # ---- verdict, export --------------------------------------------------------------------------------------
+        if network:
+            model = with_colour(model, colour)
         _save_model(model, run)
         run.update_info(notices=notices.lines)
         write_verdict(run, model, manifest, table, parts["test"], pixels["test"], history)
         if network:
-            _export(model, run, manifest, size)
+            _export(model, run, manifest, size, colour)
 
     run.update_info(
         status="finished" if complete else "stopped by the time budget",
@@ -194,7 +202,7 @@ def _save_model(model: Any, run: Run) -> None:
         uncompiled(model).save(temporary)
 
 
-def _export(model: keras.Model, run: Run, manifest: Manifest, size: int) -> None:
+def _export(model: keras.Model, run: Run, manifest: Manifest, size: int, colour: dict[str, Any]) -> None:
     from leukemia_tf.export import export_saved_model
 
     export_saved_model(
@@ -203,6 +211,7 @@ def _export(model: keras.Model, run: Run, manifest: Manifest, size: int) -> None
         classes=manifest.classes,
         image_size=size,
         notice=RESEARCH_USE,
+        colour={**colour, "before_the_model": colour["method"] == "clahe"},
     )
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from leukemia_tf.data import pixels as pixels_module
 from leukemia_tf.data.decode import read_image
 from leukemia_tf.data.open import open_data
-from leukemia_tf.data.pixels import available_memory, load_pixels
+from leukemia_tf.data.pixels import available_memory, change_pixels, load_pixels
 from leukemia_tf.data.resize import resize_images
 from leukemia_tf.data.scan import scan_table
 from leukemia_tf.errors import InputError, RunError
@@ -139,3 +139,26 @@ def test_arguments_and_memory(data):
     with pytest.raises(InputError, match="`image_size`"):
         load_pixels(*data, 0)
     assert 2**20 < available_memory() < 2**50
+
+
+def test_change_pixels_in_memory_and_beside_a_mapped_file(tmp_path):
+    images = np.random.default_rng(0).integers(0, 200, (70, 4, 4, 3)).astype(np.uint8)
+    np.save(tmp_path / "some.npy", images)
+    calls = []
+
+    def brighter(part):
+        calls.append(len(part))
+        return part + np.uint8(3)
+
+    mapped = change_pixels(np.load(tmp_path / "some.npy", mmap_mode="r"), brighter, "brighter by 3")
+    assert isinstance(mapped, np.memmap) and sum(calls) == 70 and len(calls) > 1
+    np.testing.assert_array_equal(mapped, images + 3)
+    np.testing.assert_array_equal(np.load(tmp_path / "some.npy"), images)
+    change_pixels(np.load(tmp_path / "some.npy", mmap_mode="r"), brighter, "brighter by 3")
+    assert sum(calls) == 70 and len(list(tmp_path.iterdir())) == 2
+    change_pixels(np.load(tmp_path / "some.npy", mmap_mode="r"), brighter, "another thing")
+    assert sum(calls) == 140 and len(list(tmp_path.iterdir())) == 3
+
+    expected = images + 3
+    assert change_pixels(images, brighter, "brighter by 3") is images
+    np.testing.assert_array_equal(images, expected)

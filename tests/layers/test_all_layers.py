@@ -14,6 +14,15 @@ KEY_BIAS = ("attention/key/bias",)
 # name -> class, arguments, shape of input, of output and of scores, and further arguments of the harness
 CASES = {
     "caffe": ("CaffePreprocessing", {}, (4, 5, 3), (4, 5, 3), None, {"low": 0, "high": 255}),
+    "grey_world": ("GreyWorld", {}, (4, 5, 3), (4, 5, 3), None, {"low": 0, "high": 255}),
+    "reinhard": (
+        "Reinhard",
+        {"mean": (60.0, 20.0, -15.0), "std": (15.0, 8.0, 6.0)},
+        (4, 5, 3),
+        (4, 5, 3),
+        None,
+        {"low": 0, "high": 255},
+    ),
     "se": ("SqueezeExcite", {"ratio": 4}, (4, 5, 8), (4, 5, 8), (8,), {}),
     "se_no_bias": ("SqueezeExcite", {"ratio": 4, "use_bias": False}, (3, 3, 8), (3, 3, 8), (8,), {}),
     "cbam": ("ConvBlockAttention", {"ratio": 4, "kernel_size": 3}, (4, 5, 8), (4, 5, 8), (4, 5), {}),

@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = attach(
         "Elastic": "elastic",
         "Color": "color",
         "ColorJitter": "color_jitter",
+        "StainJitter": "stain",
         "AutoContrast": "auto_contrast",
         "Blur": "blur",
         "SaltPepper": "salt_pepper",

@@ -24,6 +24,7 @@ _STEPS = {
     "elastic": ("elastic", "Elastic"),
     "color": ("color", "Color"),
     "color_jitter": ("color_jitter", "ColorJitter"),
+    "stain_jitter": ("stain", "StainJitter"),
     "auto_contrast": ("auto_contrast", "AutoContrast"),
     "blur": ("blur", "Blur"),
     "salt_pepper": ("salt_pepper", "SaltPepper"),
@@ -41,6 +42,13 @@ _POLICIES: dict[str, list[dict]] = {
     "cells": [
         {"step": "d4"},
         {"step": "warp", "rotation": 15.0, "zoom": 0.1, "shear": 0.05, "translation": 0.05},
+        {"step": "color", "brightness": 0.06, "contrast": 0.15, "saturation": 0.15, "hue": 0.02},
+    ],
+    # "cells", with the amounts of both dyes between the geometry and the colour: stain comes before lamp and camera.
+    "stain": [
+        {"step": "d4"},
+        {"step": "warp", "rotation": 15.0, "zoom": 0.1, "shear": 0.05, "translation": 0.05},
+        {"step": "stain_jitter", "scale": 0.2, "shift": 0.02},
         {"step": "color", "brightness": 0.06, "contrast": 0.15, "saturation": 0.15, "hue": 0.02},
     ],
     "strong": [
@@ -92,9 +100,9 @@ def get_policy(policy: str | Policy | dict | Sequence[dict | Step] = "cells", im
 
     Args:
         policy: a name from :func:`list_policies`; a list of dicts such as ``{"step": "warp", "rotation": 10.0}``
-            (steps: d4, symmetry, warp, shear, crop, elastic, color, color_jitter, auto_contrast, blur, salt_pepper,
-            some_of, rand_augment, grid_mask, mix_up, cut_mix) or of :class:`Step` objects; a dict with ``name`` and
-            ``steps``; or a :class:`Policy`, which comes back unchanged.
+            (steps: d4, symmetry, warp, shear, crop, elastic, color, color_jitter, stain_jitter, auto_contrast, blur,
+            salt_pepper, some_of, rand_augment, grid_mask, mix_up, cut_mix) or of :class:`Step` objects; a dict with
+            ``name`` and ``steps``; or a :class:`Policy`, which comes back unchanged.
         image_size: side of the images. None of the steps needs it; all their numbers but the pixels of ``blur`` are
             relative to the side.
 

@@ -21,7 +21,7 @@ PUBLISHED = [
     "published_004",
     "published_004_described",
 ]
-PLAIN = ["none", "d4", "cells", *PUBLISHED]
+PLAIN = ["none", "d4", "cells", "stain", *PUBLISHED]
 MIXING = ["published_001_baselines", "strong"]  # with steps of keras-cv
 
 
@@ -118,7 +118,7 @@ def test_a_list_of_steps():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ("cell", "`policy` must be one of cells, d4, none, published_.*, strong, got 'cell'"),
+        ("cell", "`policy` must be one of cells, d4, none, published_.*, stain, strong, got 'cell'"),
         ([{"step": "smear"}], "got {'step': 'smear'}"),
         ([{"step": "warp", "angle": 3}], "step `warp` takes .*rotation.*, got angle"),
         (3, "`policy` must be a name.*got int: 3"),
