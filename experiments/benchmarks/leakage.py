@@ -178,18 +178,20 @@ def plot(frame: pd.DataFrame, accuracy: dict, synthetic: bool, path: pathlib.Pat
     left.set_xticks([0, 1], ["new subjects\n(split by subject)", "known subjects\n(split by image)"])
     left.set_xlim(-0.3, 1.3)
     left.set_ylabel("accuracy")
-    left.set_title(f"{len(of)} seeds, mean in red")
+    left.set_title(f"{len(of)} seeds, mean in red" + (" (synthetic data)" if synthetic else ""))
     for height, name in enumerate(("over_subjects", "over_seeds")):
         low, high = (100 * value for value in accuracy[name])
         right.plot([low, high], [height, height], color="tab:red", linewidth=3, solid_capstyle="butt")
         right.plot(100 * accuracy["difference"], height, "o", color="tab:red")
-        right.annotate(f"{low:.1f} to {high:.1f}", (high, height), (6, 0), textcoords="offset points", va="center")
+        right.annotate(
+            f"{low:.1f} to {high:.1f}", (np.mean([low, high]), height), (0, 8), textcoords="offset points", ha="center"
+        )
     right.set_yticks([0, 1], ["other\nsubjects", "other\npartitions"])
     right.set_ylim(-0.6, 1.6)
     right.axvline(0, color="black", linewidth=1)
-    right.margins(x=0.3)
-    right.set_xlabel("what the leak adds, percentage points (95 % intervals)")
-    right.set_title(f"+{100 * accuracy['difference']:.1f} points" + (", synthetic data" if synthetic else ""))
+    right.margins(x=0.15)
+    right.set_xlabel("percentage points, 95 % intervals")
+    right.set_title(f"the leak adds {100 * accuracy['difference']:.1f} points")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as temporary:

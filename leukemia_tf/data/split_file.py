@@ -27,6 +27,9 @@ from leukemia_tf.data.table import SPLITS
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.files import atomic_path
 
+MARK = "# leukemia_tf split"
+"""How a split file begins."""
+
 _COLUMNS = ["path", "split", "fold"]
 _HEADER = re.compile(r"# leukemia_tf split: sha256=([0-9a-f]{64}) level=(\w+) leakage=(yes|no)")
 _NAMED = 20

@@ -142,6 +142,17 @@ def test_split_files_that_do_not_fit(data, tmp_path):
     assert run.info["leakage"] is True and list(again["split"]) == list(leaky["split"])
 
 
+def test_the_audit_reads_the_split_of_a_run(data, tmp_path):
+    from leukemia_tf.data.audit.split_file import apply_split
+
+    _, table = begin(tmp_path, data, split_level="image", allow_leakage=True)
+    file = tmp_path / "split.csv"
+    assert list(apply_split(table.assign(split=""), file)["split"]) == list(table["split"])
+    file.write_text(file.read_text().replace(",test,", ",train,"))
+    with pytest.raises(RunError, match="was changed"):
+        apply_split(table, file)
+
+
 def test_groups_are_not_divided(data, tmp_path):
     table = pd.read_csv(data)
     # Of each subject two pairs, as an audit writes them, with columns that do not matter here.

@@ -7,6 +7,7 @@ import pathlib
 
 import pandas as pd
 
+from leukemia_tf.data.split_file import MARK, read_split
 from leukemia_tf.data.table import SPLIT_ALIASES
 from leukemia_tf.errors import InputError
 
@@ -14,17 +15,25 @@ from leukemia_tf.errors import InputError
 def apply_split(table: pd.DataFrame, split: str | os.PathLike | pd.DataFrame) -> pd.DataFrame:
     """Return a copy of a table with the split of a CSV file or frame (columns path and split, others ignored).
 
+    The file may be what `write_split` wrote, of one split; then its hash is checked.
+
     Images that it does not name get no split.
 
     Raises:
         InputError: if the file cannot be read, a column is missing, a split is none of train, val and test, a path
             is named twice with different splits, or hardly any path is in the table.
+        RunError: if a file of `write_split` was changed.
     """
     name = "split"
     if not isinstance(split, pd.DataFrame):
         name = str(split)
         try:
-            split = pd.read_csv(pathlib.Path(split), dtype="str", keep_default_na=False, encoding="utf-8-sig")
+            if _has_hash(name):
+                split = read_split(name)
+            else:
+                split = pd.read_csv(pathlib.Path(split), dtype="str", keep_default_na=False, encoding="utf-8-sig")
+        except InputError:
+            raise  # in its own words
         except (OSError, ValueError, pd.errors.ParserError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise InputError(
@@ -55,3 +64,8 @@ def apply_split(table: pd.DataFrame, split: str | os.PathLike | pd.DataFrame) ->
     result = table.copy()
     result["split"] = found.fillna("").astype("str")
     return result
+
+
+def _has_hash(file: str) -> bool:
+    with open(file, "rb") as stream:
+        return stream.read(len(MARK)) == MARK.encode()
