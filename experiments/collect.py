@@ -24,7 +24,7 @@ from leukemia_tf.recipes import load_run
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
 FILES = ("metrics.json", "recipe.json", "environment.json", "history.csv")
-FACTS = ("split_level", "split_hash", "seconds", "peak_memory_mb", "status", "classes")
+FACTS = ("split_level", "split_hash", "leakage", "seconds", "peak_memory_mb", "status", "classes")
 
 
 def collect(run_dir: str, name: str) -> None:
@@ -51,6 +51,7 @@ def summarize() -> pd.DataFrame:
             "backbones": "+".join(recipe["model"]["options"].get("backbones", [])),
             "image_size": recipe["data"]["image_size"],
             "split": facts["split_level"],
+            "leakage": bool(facts.get("leakage")),
             "seed": recipe["seed"],
             "test_images": metrics["n_images"],
             "test_subjects": metrics["n_subjects"],
@@ -81,6 +82,7 @@ def tables() -> dict[str, str]:
             "backbones": runs["backbones"].str.replace("+", " + "),
             "px": runs["image_size"],
             "split": runs["split"],
+            "subjects divided": [divided(row) for _, row in runs.iterrows()],
             "seed": runs["seed"],
             "test images": runs["test_images"],
             "accuracy": [interval(row, "accuracy") for _, row in runs.iterrows()],
@@ -111,6 +113,8 @@ def tables() -> dict[str, str]:
     )
     sample = pd.read_csv(RESULTS / "sample_difficulty.csv")
     found["sample"] = markdown(sample_rows(sample))
+    found["near_duplicates"] = markdown(near_duplicate_rows(pd.read_csv(RESULTS / "leakage" / "near_duplicates.csv")))
+    found["leakage"] = markdown(leakage_rows(read_json(RESULTS / "leakage" / "leakage.json")))
     return found
 
 
@@ -124,6 +128,50 @@ def sample_rows(sample: pd.DataFrame) -> pd.DataFrame:
             row[f"accuracy, split by {split}"] = f"{values.mean():.3f} [{values.min():.3f}, {values.max():.3f}]"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def divided(row: pd.Series) -> str:
+    """Whether subjects lie in several splits: a leaky split was allowed, nobody knows, or no."""
+    return "YES, LEAKY" if row["leakage"] else "not known" if pd.isna(row["test_subjects"]) else "no"
+
+
+def leakage_rows(leakage: dict) -> pd.DataFrame:
+    """What a split by image adds to each figure, with its intervals over seeds and over subjects."""
+    rows = []
+    for name, figure in leakage["figures"].items():
+        over_subjects = figure.get("over_subjects")
+        rows.append(
+            {
+                "figure": {"accuracy": "accuracy", "auc": "ROC AUC"}[name],
+                "split by subject": f"{figure['by_subject']:.3f}",
+                "split by image": f"{figure['by_image']:.3f}",
+                "difference, 95 % interval over seeds": f"{figure['difference']:+.3f} {limits(figure['over_seeds'])}",
+                "95 % interval over subjects": limits(over_subjects) if over_subjects else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def near_duplicate_rows(near: pd.DataFrame) -> pd.DataFrame:
+    """How many groups of near duplicates are divided, with and without the audit's groups."""
+    rows = []
+    for (data, kept), group in near.groupby(["data", "groups_kept"], sort=False):
+        seeds = group["divided"]
+        rows.append(
+            {
+                "data": data,
+                "images": group["images"].iat[0],
+                "groups (images)": f"{group['groups'].iat[0]} ({group['in_groups'].iat[0]})",
+                "split by image": "with `--groups`" if kept else "without",
+                "groups divided [lowest, highest]": f"{seeds.mean():.1f} [{seeds.min()}, {seeds.max()}]",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def limits(pair: list[float]) -> str:
+    """Both ends of an interval of differences."""
+    return f"[{pair[0]:+.3f}, {pair[1]:+.3f}]"
 
 
 def interval(row: pd.Series, metric: str) -> str:
