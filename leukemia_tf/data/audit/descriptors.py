@@ -226,7 +226,7 @@ def find_blurred(thumbnails: np.ndarray) -> np.ndarray:
     for picture, thumbnail in zip(result, thumbnails):
         blurred = cv2.GaussianBlur(thumbnail, (5, 5), 0.9)
         cv2.copyMakeBorder(blurred, PAD, PAD, PAD, PAD, cv2.BORDER_REPLICATE, dst=picture)
-    return result.reshape(len(thumbnails), -1)
+    return result.reshape(len(thumbnails), WIDTH * WIDTH)
 
 
 def sample_at(pictures: np.ndarray, rows: np.ndarray, points: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -75,6 +75,7 @@ def correlate_rings(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, 
         angle, after it was mirrored.
     """
     a, b = np.fft.rfft(first), np.fft.rfft(second)
+    a[..., -1] *= 0.5  # the highest frequency has a partner of its own on the finer grid
     turned = np.fft.irfft((a * b.conj()).sum(1), _FINE_ANGLES)
     mirrored = np.fft.irfft((a * b).sum(1), _FINE_ANGLES)
     both = np.concatenate([turned, mirrored], 1) * (_FINE_ANGLES / ANGLES) / (RINGS * ANGLES)
@@ -189,7 +190,7 @@ class Registration:
 
 
 def describe_match(match: Match) -> str:
-    """Say in words how the second picture came from the first."""
+    """Say in words how the second picture came from the first; turns are clockwise."""
     linear = match.matrix[:, :2]
     determinant = float(np.linalg.det(linear))
     scale = float(np.sqrt(abs(determinant)))
@@ -204,7 +205,7 @@ def describe_match(match: Match) -> str:
         if words == ["transposed"] and quarter % 360 == 270:
             words = ["transposed the other way"]
     elif quarter % 360:
-        words.append(f"turned by {quarter % 360} degrees")
+        words.append(f"turned by {-quarter % 360} degrees")
     if abs(rest) >= 2:
         words.append(f"rotated by {abs(rest):.0f} degrees")
     middle = np.array([_MIDDLE, _MIDDLE])
