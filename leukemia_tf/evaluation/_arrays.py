@@ -75,6 +75,8 @@ def check_indices(labels: Sequence[int], n_rows: int, n_classes: int) -> np.ndar
         raise InputError(f"`labels` must have shape [{n_rows}], one an image; received {list(given.shape)}")
     if given.dtype.kind not in "iub" and not (given.dtype.kind == "f" and (given == np.floor(given)).all()):
         raise InputError(f"`labels` must be class indices, whole numbers; received values of type {given.dtype}")
+    if not n_rows:
+        raise InputError("`labels` must hold one image or more; received none")
     given = given.astype(np.int64)
     if given.min() < 0 or given.max() >= n_classes:
         raise InputError(

@@ -34,7 +34,9 @@ class JsonRecord:
             raise InputError(f"{source} must hold the keys {', '.join(names)}; received {received!r}")
         try:
             return cls(**values)
-        except (TypeError, AttributeError, KeyError) as error:
+        except InputError:
+            raise
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise InputError(f"{source} must hold values of the types that {cls.__name__} has; {error}") from error
 
     def write(self, path: str | os.PathLike) -> None:

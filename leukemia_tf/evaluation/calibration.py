@@ -52,6 +52,8 @@ class Calibration(JsonRecord):
     n_images: int
 
     def __post_init__(self):
+        if isinstance(self.classes, str) or len(self.classes) < 2:
+            raise InputError(f"`classes` must name two or more; received {self.classes!r}")
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "parameters", dict(self.parameters))
         if self.method not in METHODS:
@@ -66,6 +68,14 @@ class Calibration(JsonRecord):
                 raise InputError(f"`temperature` must be above 0; received {self.parameters['temperature']!r}")
         elif any(len(value) != maps for value in self.parameters.values()):
             raise InputError(f"`parameters` must have {maps} entries for {len(self.classes)} classes; received others")
+        elif self.method == "platt":
+            if not np.isfinite([self.parameters["slopes"], self.parameters["intercepts"]]).all():
+                raise InputError(f"`slopes` and `intercepts` must be finite; received {self.parameters!r}")
+        else:
+            for pair in zip(self.parameters["given"], self.parameters["calibrated"]):
+                given, calibrated = (np.asarray(values, dtype=np.float64) for values in pair)
+                if given.shape != calibrated.shape or not len(given) or (np.diff(given) < 0).any():
+                    raise InputError("`given` must rise, with as many `calibrated` values; received others")
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float64 [N, C], rows that sum to 1.
@@ -124,7 +134,7 @@ def fit_calibration(frame: pd.DataFrame, classes: Sequence[str], method: str = "
 
     Raises:
         InputError: if the frame is malformed, ``method`` unknown, a temperature is not defined (see `fit_temperature`),
-            or a class that Platt or isotonic regression wants has no image.
+            a class that Platt or isotonic regression wants has no image, or Platt's scores are all equal.
     """
     if method not in METHODS:
         raise InputError(f"`method` must be one of {', '.join(METHODS)}; received {method!r}")
@@ -167,40 +177,49 @@ def fit_temperature(logits: np.ndarray, labels: Sequence[int]) -> float:
     labels = check_indices(labels, *values.shape)
     values = values - values.max(axis=1, keepdims=True)
     own = values[np.arange(len(values)), labels]
+    if float(np.mean(values.mean(axis=1) - own)) >= 0.0:
+        raise InputError(
+            f"`logits` must favour the true classes to fit a temperature; received {len(values)} images whose do not"
+        )
     if (own == 0.0).all():
         raise InputError(
             f"`logits` must hold an image that is classified wrongly to fit a temperature; received {len(values)} "
             "images, all right"
         )
+    scale = float(np.abs(values).max())
+    values, own = values / scale, own / scale
 
     def slope(log_inverse: float) -> float:
         """Derivative of the negative log-likelihood by the inverse temperature."""
         return float(np.mean((softmax(np.exp(log_inverse) * values, axis=1) * values).sum(axis=1) - own))
 
-    if float(np.mean(values.mean(axis=1) - own)) >= 0.0:
-        raise InputError(
-            f"`logits` must favour the true classes to fit a temperature; received {len(values)} images whose do not"
-        )
     low, high = 0.0, 0.0
     while slope(low) > 0.0:
         low -= 1.0
-    while slope(high) < 0.0 and high < 50.0:
+    while slope(high) < 0.0:
         high += 1.0
-    if low == high:
-        return 1.0
-    return float(np.exp(-brentq(slope, low, high, xtol=1e-12)))
+    best = low if low == high else brentq(slope, low, high, xtol=1e-12)
+    return scale * float(np.exp(-best))
 
 
 def _fit_platt(values: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
     """Slope and intercept. Platt's targets lie a little within 0 and 1, so that there always is a finite fit."""
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     target = np.where(positive, (n_pos + 1.0) / (n_pos + 2.0), 1.0 / (n_neg + 2.0))
-    scores = np.concatenate([_logit(values)] * 2)[:, None]
+    scores = _logit(values)
+    # In units of their spread, about their mean: the fit is then well conditioned.
+    centre, spread = float(scores.mean()), float(scores.std())
+    if spread < 1e-12:
+        raise InputError(
+            f"`frame` must hold different probabilities for platt; received {values[0]:.6g} for every image"
+        )
+    scores = np.concatenate([(scores - centre) / spread] * 2)[:, None]
     outcomes = np.repeat([1, 0], len(values))
     weights = np.concatenate([target, 1.0 - target])
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000, solver="newton-cholesky")
     model.fit(scores, outcomes, sample_weight=weights)
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+    slope = float(model.coef_[0, 0]) / spread
+    return slope, float(model.intercept_[0]) - slope * centre
 
 
 def _fit_isotonic(values: np.ndarray, positive: np.ndarray) -> tuple[list[float], list[float]]:

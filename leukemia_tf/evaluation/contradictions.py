@@ -64,14 +64,18 @@ def check_confusion(
         predictions that do not depend on the labels at all (chi-squared test, p > 0.05, 100 images or more).
 
     Raises:
-        InputError: if ``matrix`` is not square, ``n`` no count, a key of ``reported`` is unknown or a figure no number.
+        InputError: if ``matrix`` is no square of numbers, ``n`` no count, a key of ``reported`` is unknown or a figure
+            no number.
     """
     if n is not None and (n < 1 or n != int(n)):
         raise InputError(f"`n` must be a whole number of 1 or more; received {n!r}")
     figures, lists, support = _read(reported or {})
     lines: list[str] = []
     if matrix is not None:
-        counts = np.asarray(matrix, dtype=np.float64)
+        try:
+            counts = np.asarray(matrix, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"`matrix` must hold numbers, rows of equal length; received {matrix!r}") from None
         if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(counts) < 2:
             raise InputError(f"`matrix` must be square, [C, C] of 2 classes or more; received {list(counts.shape)}")
         for key, values in (*lists.items(), *([("support", support)] if support else [])):

@@ -1,8 +1,12 @@
 """Confidence intervals of proportions, means and metrics, with the image or the subject as the unit that varies.
 
 A proportion of independent images has Wilson's interval (Wilson, Journal of the American Statistical Association 22,
-1927). Images of one subject are not independent: there, whole subjects are resampled. Both bootstrap intervals lean on
-the number of subjects, and are somewhat too narrow below about thirty of them.
+1927). Images of one subject are not independent: there, whole subjects are resampled.
+
+Few subjects are few, however many images they have. In a simulation (10 to 60 images a subject, accuracy .9,
+correlation within a subject .15, 600 data sets) nominal 95 % intervals of 10, 28 and 73 subjects covered the truth in
+84.0, 90.5 and 92.0 % (percentile) and 85.5, 91.2 and 92.7 % (bias-corrected); intervals that take images as independent
+in 53 to 55 %.
 """
 
 from __future__ import annotations

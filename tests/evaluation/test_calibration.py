@@ -95,10 +95,17 @@ def test_temperatures_that_do_not_exist():
         fit_temperature(np.array([2.0, -1.0, 3.0]), [1, 0, 1])
     with pytest.raises(InputError, match="must favour the true classes .* 3 images whose do not"):
         fit_temperature(np.array([2.0, -1.0, 0.1]), [0, 1, 1])
+    with pytest.raises(InputError, match="must favour the true classes .* 2 images whose do not"):
+        fit_temperature(np.zeros(2), [0, 1])
     with pytest.raises(InputError, match=r"`logits` must be finite, of shape \[N, C\] or \[N\]"):
         fit_temperature(np.array([np.inf, 1.0]), [0, 1])
     with pytest.raises(InputError, match=r"`labels` must have shape \[2\], one an image; received \[3\]"):
         fit_temperature(np.zeros(2), [0, 1, 1])
+
+
+def test_temperatures_of_any_scale():
+    for scale in (1e-30, 1.0, 1e30):
+        assert fit_temperature(np.full(4, 5.0 * scale), [1, 1, 1, 0]) == pytest.approx(5.0 * scale / np.log(3.0))
 
 
 def test_platt_solves_its_equations():
@@ -172,6 +179,9 @@ def test_wrong_input_of_calibrations(tmp_path):
     frame, classes = frame_of(np.array([[0.9, 0.1], [0.7, 0.3]]), [0, 0])
     with pytest.raises(InputError, match="`frame` must hold images of every class for platt; received none of b"):
         fit_calibration(frame, classes, "platt")
+    same, _ = frame_of(np.full((3, 2), 0.5), [0, 1, 1])
+    with pytest.raises(InputError, match="must hold different probabilities for platt; received 0.5 for every image"):
+        fit_calibration(same, classes, "platt")
     with pytest.raises(InputError, match="`method` must be one of temperature, platt, isotonic; received 'beta'"):
         fit_calibration(frame, classes, "beta")
     calibration = Calibration("temperature", CLASSES[:2], {"temperature": 2.0}, 1)
@@ -185,6 +195,13 @@ def test_wrong_input_of_calibrations(tmp_path):
         ({"parameters": {"temperature": 0.0}}, "`temperature` must be above 0; received 0.0"),
         ({"parameters": {"temperature": "warm"}}, "must hold values of the types"),
         ({"method": "platt", "parameters": {"slopes": [], "intercepts": []}}, "must have 1 entries for 2 classes"),
+        ({"classes": "ab"}, "`classes` must name two or more; received 'ab'"),
+        ({"method": "platt", "parameters": {"slopes": [np.nan], "intercepts": [0]}}, "must be finite; received"),
+        ({"method": "isotonic", "parameters": {"given": [[0, 1]], "calibrated": [[1]]}}, "`given` must rise, with as"),
+        (
+            {"method": "isotonic", "parameters": {"given": [["x"]], "calibrated": [[1]]}},
+            "must hold values of the types",
+        ),
         ({"colour": 1}, "must hold the keys method, classes, parameters, n_images; received"),
     ):
         with pytest.raises(InputError, match=message):

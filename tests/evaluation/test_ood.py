@@ -57,6 +57,13 @@ def test_distance_by_its_definition(n_features):
     assert detector.score(other[:0]).shape == (0,)
 
 
+def test_a_feature_that_never_varies_is_left_out():
+    # Values of -1 and 1 only have no sampling error of the variance, so nothing is shrunk, and [[1, 0], [0, 0]] stays.
+    values = np.stack([np.tile([-1.0, 1.0], 10), np.zeros(20)], axis=1)
+    detector = MahalanobisDetector.fit(values, np.zeros(20, dtype=int))
+    assert detector.score([[3.0, 0.0], [0.0, 5.0]]) == pytest.approx([9.0, 0.0])
+
+
 def test_strange_features_are_found(tmp_path):
     values, labels = features(n_images=400)
     detector = MahalanobisDetector.fit(values[:200], labels[:200])
@@ -93,6 +100,8 @@ def test_wrong_input(tmp_path):
         MahalanobisDetector.fit(values[0], labels)
     with pytest.raises(InputError, match=r"`labels` must have shape \[80\], one an image; received \[5\]"):
         MahalanobisDetector.fit(values, labels[:5])
+    with pytest.raises(InputError, match="`labels` must hold one image or more; received none"):
+        MahalanobisDetector.fit(values[:0], [])
     with pytest.raises(InputError, match="`labels` must hold every class; received none of class 1"):
         MahalanobisDetector.fit(values, 2 * (labels > 0))
     with pytest.raises(InputError, match="`features` must vary within a class; received 6 images that do not"):

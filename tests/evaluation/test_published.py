@@ -158,6 +158,8 @@ def test_rounding_and_truncation_are_both_allowed():
     "matrix, reported, message",
     [
         ([[1, 2, 3], [4, 5, 6]], {}, r"`matrix` must be square, \[C, C\] of 2 classes or more; received \[2, 3\]"),
+        ([[1, 2], [3, "x"]], {}, "`matrix` must hold numbers, rows of equal length; received"),
+        ([[1, 2], [3]], {}, "`matrix` must hold numbers, rows of equal length; received"),
         (None, {"speed": 1}, "`reported` must have keys of accuracy, .*; received 'speed'"),
         (None, {"accuracy": "high"}, "`accuracy` must be a share, .*; received 'high'"),
         (None, {"accuracy": 135}, "`accuracy` must lie between 0 and 100 %; received 135"),
