@@ -10,7 +10,7 @@ from leukemia_tf.errors import InputError
 
 BLACK = 8.0
 """A pixel whose brightest channel is at most this grey level is background: cells that were cut out of their
-surroundings lie on black. The darkest nuclei of stained smears are several times as bright."""
+surroundings lie on black. In 60 whole images of PBC no pixel has its brightest channel below 98."""
 
 CLIP_LIMIT = 2.0
 TILES = 8

@@ -90,6 +90,7 @@ def notes(run):
     return json.loads((run.path / "saved_model" / "assets.extra" / "model.json").read_text())["colour"]
 
 
+@pytest.mark.slow
 def test_reinhard_from_training_to_export(tmp_path):
     run = train_recipe(with_colour("reinhard"), tmp_path / "run", progress=False)
     expected, raw = check_run(run)
@@ -112,6 +113,7 @@ def test_reinhard_from_training_to_export(tmp_path):
         train_recipe(RECIPE, run.path, progress=False)
 
 
+@pytest.mark.slow
 def test_clahe_is_done_to_the_pixels(tmp_path, caplog):
     run = train_recipe(with_colour("clahe"), tmp_path / "run", progress=False)
     expected, raw = check_run(run)
@@ -122,6 +124,7 @@ def test_clahe_is_done_to_the_pixels(tmp_path, caplog):
     assert len(warned) == 1 and warned[0] in caplog.text
 
 
+@pytest.mark.slow
 def test_other_test_images_do_not_change_what_is_fitted(tmp_path, monkeypatch):
     """The same run with red test and validation images ends with the same numbers and the same network."""
     import leukemia_tf.data
