@@ -70,7 +70,7 @@ def finished(folder, tmp_path_factory) -> pathlib.Path:
 @pytest.mark.slow
 def test_a_run_leaves_everything_behind(finished):
     for name in (
-        "recipe.json environment.json run.json table.csv history.csv predictions.csv metrics.json report.html "
+        "recipe.json environment.json run.json table.csv split.csv history.csv predictions.csv metrics.json report.html "
         "model.keras"
     ).split():
         assert (finished / name).stat().st_size > 0, name
@@ -178,7 +178,7 @@ def test_kill_9_and_the_same_command_ends_with_the_same_weights(finished, folder
     assert not (run_dir / "metrics.json").exists()
     done = command(*arguments)
     assert done.returncode == 0, done.stderr
-    for name in ("predictions.csv", "metrics.json", "history.csv", "table.csv"):
+    for name in ("predictions.csv", "metrics.json", "history.csv", "table.csv", "split.csv"):
         assert (run_dir / name).read_text() == (finished / name).read_text(), name
 
 
@@ -207,6 +207,7 @@ def test_bad_images_are_all_named_in_one_go(folder, tmp_path):
         (["ensemble", "--set", "data.polcy=d4"], "did you mean policy"),
         (["ensemble", "--set", "data.image_size=big"], "wants a whole number"),
         (["ensemble", "--image-size", "0"], "1 or more"),
+        (["ensemble", "--split", "split.csv", "--groups", "groups.csv"], "goes with neither"),
     ],
 )
 def test_wrong_use_is_one_line(arguments, message, tmp_path):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from leukemia_tf.evaluation.metrics import compute_metrics
+from leukemia_tf.evaluation.metrics import LEAKY_SPLIT, compute_metrics
 from leukemia_tf.evaluation.plots import most_confident_errors
 from leukemia_tf.evaluation.predictions import make_predictions
 from leukemia_tf.evaluation.report import summarize_table, write_report
@@ -181,6 +181,18 @@ def test_many_large_pictures_stay_small(tmp_path):
     text = Page(path.read_text(encoding="utf-8")).text
     assert "picture 11" in text and "picture 12" not in text
     assert "and 4,950 more" in text
+
+
+def test_a_stamp_stands_above_all_else(tmp_path, monkeypatch):
+    monkeypatch.setattr("leukemia_tf.evaluation.report.save_plots", lambda *arguments, **options: {})
+    given = inputs(synthetic=True)
+    assert 'class="stamp"' not in write_report(tmp_path / "clean", **given).read_text(encoding="utf-8")
+    given["metrics"] = {"stamp": LEAKY_SPLIT, **given["metrics"]}
+    text = write_report(tmp_path / "leaky", **given).read_text(encoding="utf-8")
+    assert text.index("SYNTHETIC DATA") < text.index('class="stamp"') < text.index("<h1>")
+    assert "LEAKY SPLIT Images of one subject lie in several splits; these figures flatter" in Page(text).text
+    given["metrics"]["stamp"] = ATTACK
+    assert ATTACK not in write_report(tmp_path / "hostile", **given).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("known", [True, False])
