@@ -17,7 +17,7 @@ CLASSES = ("hem", "all")
 
 
 def case():
-    """Scanner x is always right, y half the time, z has 4 images; two images have no scanner."""
+    """Scanner x is always right, y half the time, z never but has only 4 images; two images have no scanner."""
     generator = np.random.default_rng(0)
     n_images = 106
     table = pd.DataFrame(
@@ -29,7 +29,7 @@ def case():
             "age": [*range(104), np.nan, np.nan],
         }
     )
-    right = np.where(table["scanner"] == "y", generator.random(n_images) < 0.5, True)
+    right = np.where(table["scanner"] == "y", generator.random(n_images) < 0.5, table["scanner"] != "z")
     positive = (table["label"] == "all").to_numpy() == right
     scores = np.where(positive, 0.6, 0.1) + 0.3 * generator.random(n_images)
     return make_predictions(table, scores, CLASSES), table.sample(frac=1.0, random_state=1)
