@@ -20,9 +20,25 @@ from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation.metrics import METRICS
 from leukemia_tf.files import read_json, write_json, write_text
 from leukemia_tf.recipes import load_run
+from leukemia_tf.recipes.show import list_rows
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
+ZOO = [
+    "ensemble",
+    "filter_token",
+    "efficientnetb3_max",
+    "basic_cnn",
+    "mha_efficientnet",
+    "attention_cnn",
+    "handcrafted",
+    "mlffakd_teacher",
+    "mlffakd_student",
+    "bloodmnist_cnn_bn",
+    "bloodmnist_cnn_se",
+    "bloodmnist_resnet18",
+    "bloodmnist_vgg16_dropout",
+]
 FILES = ("metrics.json", "recipe.json", "environment.json", "history.csv")
 FACTS = ("split_level", "split_hash", "leakage", "seconds", "peak_memory_mb", "status", "classes")
 
@@ -47,8 +63,8 @@ def summarize() -> pd.DataFrame:
         facts, environment = read_json(folder / "facts.json"), read_json(folder / "environment.json")
         row = {
             "run": folder.name,
+            "model": model_of(recipe),
             "data": pathlib.PurePath(recipe["data"]["source"]).name,
-            "backbones": "+".join(recipe["model"]["options"].get("backbones", [])),
             "image_size": recipe["data"]["image_size"],
             "split": facts["split_level"],
             "leakage": bool(facts.get("leakage")),
@@ -72,6 +88,14 @@ def summarize() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def model_of(recipe: dict) -> str:
+    """The recipe's name, and what of its model was chosen on the command line."""
+    options = recipe["model"]["options"]
+    said = recipe["name"].endswith("_as_published")
+    more = [*options.get("backbones", []), *(["shape as published"] if options.get("as_published") and not said else [])]
+    return recipe["name"] + (f" ({', '.join(more)})" if more else "")
+
+
 def tables() -> dict[str, str]:
     """The README's tables as Markdown, by the name of their marker."""
     runs = pd.read_csv(RESULTS / "runs.csv")
@@ -79,7 +103,7 @@ def tables() -> dict[str, str]:
     shown = pd.DataFrame(
         {
             "data": runs["data"],
-            "backbones": runs["backbones"].str.replace("+", " + "),
+            "model": runs["model"],
             "px": runs["image_size"],
             "split": runs["split"],
             "subjects divided": [divided(row) for _, row in runs.iterrows()],
@@ -115,7 +139,23 @@ def tables() -> dict[str, str]:
     found["sample"] = markdown(sample_rows(sample))
     found["near_duplicates"] = markdown(near_duplicate_rows(pd.read_csv(RESULTS / "leakage" / "near_duplicates.csv")))
     found["leakage"] = markdown(leakage_rows(read_json(RESULTS / "leakage" / "leakage.json")))
+    found["zoo"] = markdown(zoo_rows())
     return found
+
+
+def zoo_rows() -> pd.DataFrame:
+    """One row for each of the models that the README shows, from figures.json and the recipes' cards."""
+    rows = pd.DataFrame(list_rows(ZOO))
+    return pd.DataFrame(
+        {
+            "recipe": "`" + rows["recipe"] + "`",
+            "system": rows["system"],
+            "parameters": [f"{int(count):,}" if pd.notna(count) else "" for count in rows["parameters"]],
+            "GFLOPs": [f"{count:.3g}" if pd.notna(count) else "" for count in rows["gflops"]],
+            "reported by its authors": rows["reported"],
+            "on": rows["protocol"],
+        }
+    )
 
 
 def sample_rows(sample: pd.DataFrame) -> pd.DataFrame:
