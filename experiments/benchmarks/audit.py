@@ -465,22 +465,29 @@ def write_cells(options: argparse.Namespace, folder: pathlib.Path, count: int) -
 
 
 def simulated(count: int, size: int = 64, seed: int = 0) -> Iterator[np.ndarray]:
-    """Pictures of a dark cell among paler ones, each different: uint8 [size, size, 3]."""
+    """Pictures of a dark grainy cell among paler ones, each different: uint8 [size, size, 3]."""
     random = np.random.default_rng(seed)
     for _ in range(count):
         image = np.full((size, size, 3), random.integers(190, 235, 3), np.uint8)
-        for _ in range(int(random.integers(3, 9))):
+        for _ in range(int(random.integers(4, 12))):
             centre = tuple(int(v) for v in random.integers(-5, size + 5, 2))
-            axes = tuple(int(v) for v in random.integers(size // 9, size // 5, 2))
-            colour = tuple(int(v) for v in random.integers(120, 200, 3))
-            cv2.ellipse(image, centre, axes, float(random.integers(180)), 0, 360, colour, -1, cv2.LINE_AA)
-        centre = tuple(int(v) for v in random.integers(size * 2 // 5, size * 3 // 5, 2))
-        for scale in (1.0, 0.7):
-            axes = tuple(int(v * scale) for v in random.integers(size // 6, size // 3, 2))
-            colour = tuple(int(v) for v in random.integers(20, 140, 3))
-            cv2.ellipse(image, centre, axes, float(random.integers(180)), 0, 360, colour, -1, cv2.LINE_AA)
-        grain = cv2.resize(random.normal(0, 12, (size // 2, size // 2, 3)), (size, size))
-        yield np.clip(image + grain, 0, 255).astype(np.uint8)
+            axes = tuple(int(v) for v in random.integers(size // 10, size // 5, 2))
+            for share, pale in ((1.0, 0), (0.5, 25)):
+                colour = tuple(int(v) + pale for v in random.integers(130, 200, 3))
+                inner = tuple(int(v * share) for v in axes)
+                cv2.ellipse(image, centre, inner, float(random.integers(180)), 0, 360, colour, -1, cv2.LINE_AA)
+        nucleus = np.zeros((size, size), np.uint8)
+        for _ in range(int(random.integers(1, 4))):
+            centre = tuple(int(v) for v in random.integers(size * 2 // 5, size * 3 // 5, 2))
+            axes = tuple(int(v) for v in random.integers(size // 9, size // 4, 2))
+            cv2.ellipse(nucleus, centre, axes, float(random.integers(180)), 0, 360, 255, -1, cv2.LINE_AA)
+        # Chromatin: grain of two sizes.
+        grain = 22 * cv2.GaussianBlur(random.normal(0, 1, (size, size)), (0, 0), size / 24) * (size / 24) * 3
+        grain += 10 * cv2.GaussianBlur(random.normal(0, 1, (size, size)), (0, 0), size / 64) * (size / 64) * 3
+        inside = (nucleus / 255.0)[..., None]
+        stain = np.array([110.0, 40.0, 80.0]) + random.normal(0, 15, 3) + grain[..., None]
+        image = image * (1 - inside) + stain * inside
+        yield np.clip(image + random.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
 
 
 def scaling(options: argparse.Namespace) -> None:

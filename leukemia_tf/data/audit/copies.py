@@ -31,7 +31,8 @@ _CHUNK = 256
 _TRAINING = 400
 _CANDIDATES = 5  # pairs an image may bring to the comparison of rings
 _AGREE = 0.46  # what they must agree in before they are registered
-_REGISTERED = 2  # and the pairs an image may bring to registration
+_REGISTERED = 2  # the pairs an image may bring to registration
+_AGREE_SECOND = 0.6  # what all but the best of them must agree in
 
 # Kinds of descriptors: name, radius, which points, scale.
 _CENTRE = len(d.SCALES)
@@ -196,8 +197,8 @@ def _register(thumbnails: np.ndarray, pairs: pd.DataFrame, progress: bool) -> pd
     order = np.argsort(-agreement, kind="stable")
     order = order[agreement[order] >= _AGREE]
     ranked = pd.DataFrame({"first": first[order], "second": second[order]})
-    keep = (ranked.groupby("first").cumcount() < _REGISTERED) | (ranked.groupby("second").cumcount() < _REGISTERED)
-    chosen = order[keep.to_numpy()]
+    rank = np.minimum(ranked.groupby("first").cumcount(), ranked.groupby("second").cumcount()).to_numpy()
+    chosen = order[(rank == 0) | ((rank < _REGISTERED) & (agreement[order] >= _AGREE_SECOND))]
 
     def register(start: int) -> list[tuple[int, int, Match | None]]:
         part = chosen[start : start + 64]

@@ -5,6 +5,7 @@ None of it should tell the class. `leukemia_tf.data.audit.shortcuts` measures ho
 
 from __future__ import annotations
 
+import array
 import zlib
 
 import cv2
@@ -42,7 +43,7 @@ def header_cues(header: Header, settings: dict) -> tuple[str, np.ndarray]:
     """
     tables = settings.get("quantization") or {}
     layers = settings.get("layer") or []
-    means = [float(np.mean(tables[key])) for key in sorted(tables)][:2]
+    means = [sum(tables[key]) / len(tables[key]) for key in sorted(tables)][:2]
     factors = [(int(layer[1]), int(layer[2])) for layer in layers]
     factor = (0, 0)
     if len(factors) >= 3:
@@ -59,13 +60,19 @@ def header_cues(header: Header, settings: dict) -> tuple[str, np.ndarray]:
     if header.format == "TIFF" and settings.get("compression"):
         words.append(str(settings["compression"]))
     words += [name.replace("_", " ") for name in extras]
-    number = zlib.crc32(repr(sorted((key, list(tables[key])) for key in tables)).encode()) % 1009 if tables else 0
+    number = zlib.crc32(b"".join(array.array("H", tables[key]).tobytes() for key in sorted(tables))) % 1009
     features = [
         _FORMATS.index(header.format), zlib.crc32(header.mode.encode()) % 97, header.bits, *(means + [0.0, 0.0])[:2],
-        number, *factor, progressive, float(dpi[0]) if isinstance(dpi, tuple) and dpi else 0.0,
+        number, *factor, progressive, _number(dpi),
         *(name in extras for name in ("exif", "icc_profile", "comment", "transparency")),
     ]  # fmt: skip
-    return ", ".join(words), np.nan_to_num(np.array(features, np.float32))
+    return ", ".join(words), np.array(features, np.float32)
+
+
+def _number(dpi: object) -> float:
+    """The horizontal resolution tag; 0 for what is none (some files divide by zero in it)."""
+    value = float(dpi[0]) if isinstance(dpi, tuple) and dpi else 0.0
+    return value if np.isfinite(value) else 0.0
 
 
 def pixel_cues(image: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.linalg
 
 from leukemia_tf.data.audit.reading import SIZE
+from leukemia_tf.data.threads import map_threads
 
 POINTS = 8
 RINGS, ANGLES, ORDERS = 10, 32, 8
@@ -126,16 +127,21 @@ def fit_metric(
     found = find_points(thumbnails)
     points = centre_points(len(thumbnails)) if radius > RADIUS else found.coarse
     base = describe(found.pictures, points, ring_offsets(radius))
-    within = np.zeros((base.shape[1],) * 2)
-    for _ in range(rounds):
-        altered = np.stack([_alter(picture, random) for picture in thumbnails])
+    # Drawn before the threads start, so that the result does not depend on which is first.
+    seeds = random.integers(2**31, size=rounds)
+
+    def scatter(one_seed: int) -> np.ndarray:
+        own = np.random.default_rng(one_seed)
+        altered = np.stack([_alter(picture, own) for picture in thumbnails])
         offsets = ring_offsets(
-            radius * random.uniform(0.965, 1.035),
-            angle=random.uniform(0, 2 * np.pi),
-            shift=(random.uniform(-0.9, 0.9), random.uniform(-0.9, 0.9)),
+            radius * own.uniform(0.965, 1.035),
+            angle=own.uniform(0, 2 * np.pi),
+            shift=(own.uniform(-0.9, 0.9), own.uniform(-0.9, 0.9)),
         )
         difference = (describe(find_blurred(altered), points, offsets) - base).astype(np.float64)
-        within += difference.T @ difference / len(difference)
+        return difference.T @ difference / len(difference)
+
+    within = sum(map_threads(scatter, seeds))
     within /= rounds
     mean = base.mean(0)
     centred = (base - mean).astype(np.float64)
