@@ -70,8 +70,8 @@ def finished(folder, tmp_path_factory) -> pathlib.Path:
 @pytest.mark.slow
 def test_a_run_leaves_everything_behind(finished):
     for name in (
-        "recipe.json environment.json run.json table.csv split.csv history.csv predictions.csv metrics.json report.html "
-        "model.keras"
+        "recipe.json environment.json run.json table.csv split.csv history.csv predictions.csv metrics.json "
+        "report.html model.keras"
     ).split():
         assert (finished / name).stat().st_size > 0, name
     assert (finished / "saved_model" / "saved_model.pb").exists()
