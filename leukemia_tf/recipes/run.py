@@ -24,7 +24,7 @@ class Run:
     """The folder that a training wrote.
 
     It holds ``recipe.json``, ``environment.json``, ``run.json`` (status, classes, data set, split, colours),
-    ``table.csv``, ``history.csv``, ``checkpoints/``, ``predictions.csv``, ``metrics.json``, ``plots/``,
+    ``table.csv``, ``split.csv``, ``history.csv``, ``checkpoints/``, ``predictions.csv``, ``metrics.json``, ``plots/``,
     ``report.html``, ``model.keras`` and ``saved_model/``. A model of scikit-learn is in ``model.skops`` instead, and
     has no history, checkpoints and export.
 
