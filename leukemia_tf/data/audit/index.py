@@ -49,7 +49,7 @@ class CellIndex:
             owners: int [m].
             radius: largest squared distance.
             probes: how many cells a query looks into.
-            per_cell: how many it takes at most from each.
+            per_cell: how many it takes at most from each (one more where none is of its own image).
 
         Returns:
             Row of the query, row of the vector (as given to the index) and squared distance of each find.
@@ -79,14 +79,14 @@ class CellIndex:
         vectors, their_owners, their_rows = self.vectors[members], self.owners[members], self.rows[members]
         # Half the squared distance, without the query's own square, which does not change the order.
         distance = (vectors * vectors).sum(1) / 2 - queries @ vectors.T
-        distance[owners[:, None] == their_owners[None, :]] = np.inf
         square = (queries * queries).sum(1)
         found = []
         line = np.arange(len(queries))
-        for _ in range(min(per_cell, len(vectors))):
+        # One more than asked for: the nearest of all is mostly the query's own image, which does not count.
+        for _ in range(min(per_cell + 1, len(vectors))):
             best = distance.argmin(1)
             value = 2 * distance[line, best] + square
-            near = np.flatnonzero(value <= radius)
+            near = np.flatnonzero((value <= radius) & (their_owners[best] != owners))
             found.append((rows[near], their_rows[best[near]], np.maximum(value[near], 0)))
             distance[line, best] = np.inf
         return tuple(np.concatenate(parts) for parts in zip(*found))

@@ -34,6 +34,8 @@ SIZE = 64
 MAX_FILE_BYTES = 1 << 30
 # A JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its size that is at least this: enough for small print.
 _REDUCED = 160
+# Images that a thread reads before it hands them over.
+_BATCH = 8
 _JPEG_END = b"\xff\xd9"
 _REDUCED_FLAGS = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
@@ -126,8 +128,12 @@ def _read_all(manifest: Manifest, table: pd.DataFrame, progress: bool) -> Iterat
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         if len(files):
-            results = map_threads(lambda row: read_one(image_file(manifest, paths[row]), paths[row]), files)
-            yield from track(zip(files, results), len(files), "auditing images", progress)
+            batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
+            results = map_threads(
+                lambda rows: [read_one(image_file(manifest, paths[row]), paths[row]) for row in rows], batches
+            )
+            each = ((row, facts) for rows, batch in zip(batches, results) for row, facts in zip(rows, batch))
+            yield from track(each, len(files), "auditing images", progress)
     yield from _from_arrays(manifest, table, np.flatnonzero(from_array), progress)
 
 

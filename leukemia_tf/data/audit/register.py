@@ -23,6 +23,7 @@ _BACK_NEAREST = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
 _LEAST_OVERLAP = 0.2
 _PROMISING = 0.78
 _CLIPPED = 0.05
+_GOOD = 0.9
 _PLAIN, _RICH = 400.0, 700.0
 _COPY_PLAIN, _COPY_RICH, _COPY_COARSE, _EXACT_BONUS = 0.95, 0.93, 0.85, 0.08
 
@@ -159,10 +160,11 @@ class Registration:
         if agreement < _PROMISING:
             return None
         full = _maximise(one, two, tries[begin], _INNER, 15)
-        if full is not None and _likely(full):
-            tries.append(full)
-        matches = [match for match in (self._compare(first, second, one_try) for one_try in tries[begin:]) if match]
-        return max(matches, key=lambda match: match.score, default=None)
+        match = self._compare(first, second, full) if full is not None and _likely(full) else None
+        if match is None or match.score < _GOOD:
+            others = (match, self._compare(first, second, tries[begin]))
+            match = max((one for one in others if one is not None), key=lambda one: one.score, default=None)
+        return match
 
     def _compare(self, first: int, second: int, matrix: np.ndarray) -> Match | None:
         warped = cv2.warpAffine(self.thumbnails[first], matrix, _SHAPE, flags=_BACK, borderMode=cv2.BORDER_REPLICATE)
@@ -181,7 +183,9 @@ class Registration:
             warped = cv2.addWeighted(warped, gain, warped, 0.0, offset)
         coarse = _correlate(warped.ravel() * mask, two.ravel() * mask, mask)[0]
         fine = _correlate(_band(warped).ravel() * mask, _band(two).ravel() * mask, mask)[0]
-        structure = min(self._structure(self.thumbnails[row]) for row in (first, second))
+        structure = 0.0
+        if fine >= _COPY_RICH - _EXACT_BONUS:  # below it cannot be a copy, whatever its structure
+            structure = min(self._structure(self.thumbnails[row]) for row in (first, second))
         return Match(fine, coarse, count / (SIZE * SIZE), structure, matrix.astype(np.float64), gain, offset)
 
     def _structure(self, picture: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from leukemia_tf.data.audit.cues import CUES
 from leukemia_tf.data.threads import map_threads
 
 _FOLDS = 5
-_TREES = 40
+_TREES = 30
 _LEAST = 10  # images of a class
 
 COLUMNS = ("target", "cue", "auc", "low", "high", "per_class", "images", "what")
