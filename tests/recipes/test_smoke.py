@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from leukemia_tf.data import load_pixels, open_data
 from leukemia_tf.recipes import get_recipe, list_recipes, load_run, override
@@ -46,6 +47,10 @@ def test_a_recipe_runs(name, tmp_path):
     pixels = load_pixels(manifest, test, size, progress=False)
     found = predict_table(run.model, manifest, test, pixels, image_size=size, batch_size=recipe.data.batch_size)
     np.testing.assert_allclose(found[:, -1], stored["prob_ALL"], atol=1e-4)
+    if recipe.phases:  # a network, which is exported as well
+        serve = tf.saved_model.load(str(run.path / "saved_model")).signatures["serving_default"]
+        exported = serve(images=tf.constant(pixels[:4], tf.float32))["probabilities"].numpy()
+        np.testing.assert_allclose(exported[:, -1], stored["prob_ALL"][:4], atol=1e-4)
 
 
 def numbers(value) -> list[float]:
