@@ -16,7 +16,14 @@ from threadpoolctl import threadpool_limits
 
 from leukemia_tf.data.audit import descriptors as d
 from leukemia_tf.data.audit.index import CellIndex
-from leukemia_tf.data.audit.register import Match, Registration, correlate_rings, describe_match, initial_matrices
+from leukemia_tf.data.audit.register import (
+    Match,
+    Registration,
+    correlate_rings,
+    describe_match,
+    initial_matrices,
+    scale_matrices,
+)
 from leukemia_tf.data.progress import track
 from leukemia_tf.data.threads import map_threads
 
@@ -189,9 +196,11 @@ def _register(thumbnails: np.ndarray, pairs: pd.DataFrame, progress: bool) -> pd
         pairs["mirrored"].to_numpy(),
     )
 
+    small = scale_matrices(starts, 0.5)
+
     def agree(start: int) -> list[float]:
         rows = range(start, min(start + _CHUNK, len(pairs)))
-        return [registration.agreement(first[row], second[row], starts[row]) for row in rows]
+        return [registration.agreement(first[row], second[row], small[row]) for row in rows]
 
     agreement = np.concatenate([*map_threads(agree, range(0, len(pairs), _CHUNK))])
     order = np.argsort(-agreement, kind="stable")

@@ -17,7 +17,8 @@ from leukemia_tf.data.threads import map_threads
 _FINE_ANGLES = 2 * ANGLES
 _INNER = 8
 _MIDDLE = (SIZE - 1) / 2
-_SHAPE = (SIZE, SIZE)
+_SHAPE, _SMALL = (SIZE, SIZE), (SIZE // 2, SIZE // 2)
+_ZERO = np.float32(128)
 _BACK = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _BACK_NEAREST = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
 _LEAST_OVERLAP = 0.2
@@ -102,6 +103,15 @@ def initial_matrices(
     return np.concatenate([linear, shift[:, :, None]], -1).astype(np.float32)
 
 
+def scale_matrices(matrices: np.ndarray, factor: float) -> np.ndarray:
+    """The same transformations [..., 2, 3] for pictures enlarged by a factor (pixel centres lie at whole numbers)."""
+    result = matrices.copy()
+    shift = (factor - 1) / 2
+    # x' = f x + s on both sides: the shift of the origin passes through the linear part.
+    result[..., 2] = factor * matrices[..., 2] + shift - shift * matrices[..., :2].sum(-1)
+    return result
+
+
 class Registration:
     """Registers pairs of thumbnails; nothing changes after it was made, so that threads can share it.
 
@@ -125,19 +135,25 @@ class Registration:
 
         collections.deque(map_threads(fill, range(0, len(thumbnails), 256)), maxlen=0)
 
-    def agreement(self, first: int, second: int, matrix: np.ndarray) -> float:
+    def agreement(self, first: int, second: int, small: np.ndarray) -> float:
         """Correlation of the middle frequencies where both pictures are, without any refinement; 0 where too little.
 
         Measured at half the size: only what is well above it deserves `refine`.
+
+        Args:
+            first: row of the picture that is transformed.
+            second: row of the picture it should agree with.
+            small: float32 [2, 3] for pictures of half the size (`scale_matrices(matrix, 0.5)`).
         """
-        small = _scaled(matrix, 0.5)
-        side = SIZE // 2
-        warped = cv2.warpAffine(self._small_bands[first], small, (side, side), flags=_BACK)
-        shared = cv2.warpAffine(self._small_disc, small, (side, side), flags=_BACK_NEAREST) & self._small_disc
-        mask = shared.ravel().astype(np.float32)
-        if mask.sum() < _LEAST_OVERLAP * side * side:
+        warped = cv2.warpAffine(self._small_bands[first], small, _SMALL, flags=_BACK, borderValue=128)
+        shared = cv2.warpAffine(self._small_disc, small, _SMALL, flags=_BACK_NEAREST)
+        mask = (shared & self._small_disc).ravel()
+        if cv2.countNonZero(mask) < _LEAST_OVERLAP * mask.size:
             return 0.0
-        return _correlate(warped.ravel() * mask, self._small_bands[second].ravel() * mask, mask)[0]
+        # Bands have the mean 0 (stored as 128), so that three products are all it takes.
+        a = (warped.ravel() - _ZERO) * mask
+        b = (self._small_bands[second].ravel() - _ZERO) * mask
+        return float(a @ b) / max(float(a @ a) * float(b @ b), 1.0) ** 0.5
 
     def refine(self, first: int, second: int, matrix: np.ndarray) -> Match | None:
         """Refine a transformation (affine, by maximising the correlation; Evangelidis and Psarakis, IEEE TPAMI
@@ -152,11 +168,14 @@ class Registration:
             None if the transformation is no likely one, or leaves too little to compare.
         """
         one, two = self.thumbnails[first], self.thumbnails[second]
-        tries = [matrix]
-        small = _maximise(halve(one), halve(two), _scaled(matrix, 0.5), _INNER // 2, 8)
-        if small is not None and _likely(small):
-            tries.append(_scaled(small, 2.0))
-        agreement, begin = max(((self.agreement(first, second, one_try), k) for k, one_try in enumerate(tries)))
+        tries, small = [matrix], scale_matrices(matrix, 0.5)
+        agreement = self.agreement(first, second, small)
+        better = _maximise(halve(one), halve(two), small, _INNER // 2, 8)
+        if better is not None and _likely(better):
+            tries.append(scale_matrices(better, 2.0))
+        begin = 0
+        if len(tries) > 1 and (improved := self.agreement(first, second, better)) > agreement:
+            agreement, begin = improved, 1
         if agreement < _PROMISING:
             return None
         full = _maximise(one, two, tries[begin], _INNER, 15)
@@ -258,15 +277,6 @@ def _maximise(one: np.ndarray, two: np.ndarray, matrix: np.ndarray, margin: int,
         return None
     end[:, 2] -= end[:, :2] @ corner
     return end
-
-
-def _scaled(matrix: np.ndarray, factor: float) -> np.ndarray:
-    """The same transformation for pictures enlarged by a factor (pixel centres lie at whole numbers)."""
-    result = matrix.copy()
-    shift = np.full(2, (factor - 1) / 2)
-    # x' = f x + s on both sides: the shift of the origin passes through the linear part.
-    result[:, 2] = factor * matrix[:, 2] + shift - matrix[:, :2] @ shift
-    return result
 
 
 def _brightness(one: np.ndarray, two: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:

@@ -9,8 +9,14 @@ from leukemia_tf.data.audit import descriptors as d
 from leukemia_tf.data.audit.copies import find_copies
 from leukemia_tf.data.audit.index import CellIndex
 from leukemia_tf.data.audit.reading import make_thumbnail
-from leukemia_tf.data.audit.register import Registration, correlate_rings, describe_match, initial_matrices
-from leukemia_tf.data.audit.register import _scaled
+from leukemia_tf.data.audit.register import (
+    Registration,
+    correlate_rings,
+    describe_match,
+    initial_matrices,
+    scale_matrices,
+)
+
 
 from tests.data.audit.audit_pictures import crop, draw, rotate
 
@@ -127,8 +133,8 @@ def test_scaled_matrix_is_the_same_map_on_smaller_pictures():
     for x, y in ((0.0, 0.0), (10.0, 30.0)):
         # Pixel k of the half picture covers 2k and 2k + 1, so its centre is 2k + 0.5.
         full = matrix @ [2 * x + 0.5, 2 * y + 0.5, 1]
-        np.testing.assert_allclose(_scaled(matrix, 0.5) @ [x, y, 1], (full - 0.5) / 2, atol=1e-9)
-    np.testing.assert_allclose(_scaled(_scaled(matrix, 0.5), 2.0), matrix, atol=1e-9)
+        np.testing.assert_allclose(scale_matrices(matrix, 0.5) @ [x, y, 1], (full - 0.5) / 2, atol=1e-9)
+    np.testing.assert_allclose(scale_matrices(scale_matrices(matrix, 0.5), 2.0), matrix, atol=1e-9)
 
 
 def test_registration_finds_a_known_transformation():
