@@ -92,7 +92,8 @@ def model_of(recipe: dict) -> str:
     """The recipe's name, and what of its model was chosen on the command line."""
     options = recipe["model"]["options"]
     said = recipe["name"].endswith("_as_published")
-    more = [*options.get("backbones", []), *(["shape as published"] if options.get("as_published") and not said else [])]
+    shape = ["shape as published"] if options.get("as_published") and not said else []
+    more = [*options.get("backbones", []), *shape]
     return recipe["name"] + (f" ({', '.join(more)})" if more else "")
 
 
