@@ -14,7 +14,8 @@ Precision: share of the pairs with a planted image that join it with its source 
 the data set had before are looked for first and count as the same picture.
 --speed: the audit of JPEG files of 450 x 450 pixels against reading and decoding them once with the package's own
 `read_image`, in turn, in the same run. On a busy machine compare the processor times.
---scaling: the search for copies on simulated thumbnails, 1 % of which are altered copies; peak memory of the process.
+--scaling: the search for copies on simulated thumbnails, 1 % of which are altered copies; and the index alone, the one
+part whose cost does not grow in proportion, on simulated descriptors up to 100,000 images; peak memory of the process.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import json
+import multiprocessing
 import os
 import pathlib
 import resource
@@ -35,9 +37,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from threadpoolctl import threadpool_limits  # noqa: E402
 
 from leukemia_tf import files  # noqa: E402
 from leukemia_tf.data.audit import audit_table, find_copies  # noqa: E402
+from leukemia_tf.data.audit import descriptors as d  # noqa: E402
+from leukemia_tf.data.audit.copies import look_up  # noqa: E402
 from leukemia_tf.data.audit.opening import open_for_audit  # noqa: E402
 from leukemia_tf.data.sample import render_sample  # noqa: E402
 
@@ -55,7 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shared", type=pathlib.Path, help="folder with data/pbc64.npz and the tar files")
     parser.add_argument("--each", type=int, default=30, help="planted copies of each transformation and strength")
     parser.add_argument("--images", type=int, default=15_000, help="images for --speed (default: 15000)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[12_500, 25_000, 50_000, 100_000], help="--scaling")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[12_500, 25_000], help="images for --scaling")
+    parser.add_argument(
+        "--index-sizes", type=int, nargs="+", default=[12_500, 25_000, 50_000, 100_000], help="for its index alone"
+    )
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -492,15 +500,50 @@ def simulated(count: int, size: int = 64, seed: int = 0) -> Iterator[np.ndarray]
 
 def scaling(options: argparse.Namespace) -> None:
     """The search for copies at growing numbers, each size in a process of its own, so that its memory is its own."""
-    import multiprocessing
-
     rows = []
-    for count in options.sizes:
-        with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            rows.append(pool.submit(search, count).result())
-        print(json.dumps(rows[-1]))
-    frame = pd.DataFrame(rows)
-    files.write_text(options.output / "scaling.csv", frame.to_csv(index=False, float_format="%.3f"))
+    for work, sizes in ((search, options.sizes), (look_up_simulated, options.index_sizes)):
+        for count in sizes:
+            context = multiprocessing.get_context("spawn")
+            with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+                rows.append(pool.submit(work, count).result())
+            print(json.dumps(rows[-1]), flush=True)
+            frame = pd.DataFrame(rows)
+            files.write_text(options.output / "scaling.csv", frame.to_csv(index=False, float_format="%.3f"))
+
+
+def look_up_simulated(count: int) -> dict:
+    """The index on descriptors drawn with the spread of those of PBC-64; 1 % of the images are copies with noise."""
+    random = np.random.default_rng(3)
+    spread = np.sqrt(1 + 300 / np.arange(1, 25) ** 1.8).astype(np.float32)
+    planted_count, places = count // 100, d.POINTS
+    vectors, images, points, kinds = [], [], [], []
+    for kind in range(len(d.SCALES) + 2):
+        rows = places if kind < len(d.SCALES) else 1
+        if kind in (0, len(d.SCALES)):
+            base = random.normal(size=(count, rows, 24)).astype(np.float32) * spread
+            if kind == 0:
+                sources = random.choice(count - planted_count, planted_count, replace=False)
+            base[count - planted_count :] = base[sources] + random.normal(size=(planted_count, rows, 24))
+        # Other scales of a point differ more from it than a copy does.
+        noise = random.normal(size=base.shape).astype(np.float32) * (0.25 * (kind % len(d.SCALES))) * spread**0.5
+        vectors.append((base + noise).reshape(-1, 24))
+        images.append(np.repeat(np.arange(count, dtype=np.int32), rows))
+        points.append(np.zeros(count * rows, np.int32))
+        kinds.append(np.full(count * rows, kind, np.int8))
+    rows = {"vector": vectors, "image": images, "point": points, "kind": kinds}
+    rows = {name: np.concatenate(parts) for name, parts in rows.items()}
+    clock = Clock()
+    with threadpool_limits(1):
+        found = look_up(rows, count)
+    spent = clock.lap()
+    pairs = set(zip(found[["first", "second"]].min(axis=1), found[["first", "second"]].max(axis=1)))
+    true = {(int(source), row) for row, source in enumerate(sources, start=count - planted_count)}
+    return {
+        "what": "index alone", "images": count, "wall_s": spent["wall"], "cpu_s": spent["cpu"],
+        "cpu_ms_per_image": 1e3 * spent["cpu"] / count,
+        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "planted": planted_count, "recall": len(true & pairs) / planted_count, "pairs": len(pairs),
+    }  # fmt: skip
 
 
 def search(count: int) -> dict:
@@ -518,7 +561,7 @@ def search(count: int) -> dict:
     true = {(int(s), r) for r, s in enumerate(sources, start=count - planted_count)}
     found = {tuple(sorted((int(a), int(b)))) for a, b in zip(pairs["first"], pairs["second"])}
     return {
-        "images": count, "wall_s": spent["wall"], "cpu_s": spent["cpu"], "cpu_ms_per_image": 1e3 * spent["cpu"] / count,
+        "what": "search for copies", "images": count, "wall_s": spent["wall"], "cpu_s": spent["cpu"], "cpu_ms_per_image": 1e3 * spent["cpu"] / count,
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "planted": planted_count, "recall": len(true & found) / planted_count, "pairs": len(found),
         "wrong_pairs": len(found - true),

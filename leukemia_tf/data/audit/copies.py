@@ -74,12 +74,23 @@ def candidates(thumbnails: np.ndarray, *, progress: bool = True, seed: int = 0) 
     Returns:
         The pairs, and the pictures that were described (`Points.pictures`).
     """
-    count = len(thumbnails)
-    columns = ["first", "second", "kind", "first_point", "second_point", "distance"]
-    if count < 2:
+    if len(thumbnails) < 2:
+        columns = ["first", "second", "kind", "first_point", "second_point", "distance"]
         return pd.DataFrame(columns=columns), d.find_blurred(thumbnails)
-    metrics = _fit(thumbnails, seed)
-    rows = _describe_all(thumbnails, metrics, progress)
+    rows = _describe_all(thumbnails, _fit(thumbnails, seed), progress)
+    pictures = rows.pop("pictures")
+    return look_up(rows, len(thumbnails), seed=seed), pictures
+
+
+def look_up(rows: dict[str, np.ndarray], count: int, *, seed: int = 0) -> pd.DataFrame:
+    """Look every descriptor up among those of all images, and keep the nearest pairs of each image.
+
+    Args:
+        rows: vector float32 [n, dimensions], and of each its image, point and kind: int [n]. The kinds 0 to
+            len(SCALES) - 1 are rings around points at each scale, then come the centre and the overexposed centre.
+        count: number of images.
+        seed: of the cells.
+    """
     found = []
     for is_centre in (False, True):
         known = rows["kind"][(rows["kind"] >= _CENTRE) == is_centre]
@@ -102,7 +113,7 @@ def candidates(thumbnails: np.ndarray, *, progress: bool = True, seed: int = 0) 
                     }
                 )
             )
-    return _thin(pd.concat(found, ignore_index=True), count), rows["pictures"]
+    return _thin(pd.concat(found, ignore_index=True), count)
 
 
 def _fit(thumbnails: np.ndarray, seed: int) -> dict[bool, d.Metric]:
