@@ -561,7 +561,8 @@ def search(count: int) -> dict:
     true = {(int(s), r) for r, s in enumerate(sources, start=count - planted_count)}
     found = {tuple(sorted((int(a), int(b)))) for a, b in zip(pairs["first"], pairs["second"])}
     return {
-        "what": "search for copies", "images": count, "wall_s": spent["wall"], "cpu_s": spent["cpu"], "cpu_ms_per_image": 1e3 * spent["cpu"] / count,
+        "what": "search for copies", "images": count, "wall_s": spent["wall"], "cpu_s": spent["cpu"],
+        "cpu_ms_per_image": 1e3 * spent["cpu"] / count,
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "planted": planted_count, "recall": len(true & found) / planted_count, "pairs": len(found),
         "wrong_pairs": len(found - true),
