@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -20,3 +21,15 @@ def shared() -> pathlib.Path:
     if not (folder / "data").is_dir():
         pytest.skip("needs the real images: set LEUKEMIA_TF_SHARED to the folder that holds data/ and weights/")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_determinism_left_behind():
+    """`set_determinism` switches the whole process, and Keras then does without XLA in the tests that come after.
+
+    TensorFlow has no public way back.
+    """
+    yield
+    config = sys.modules.get("tensorflow.python.framework.config")
+    if config is not None and config.is_op_determinism_enabled():
+        config.disable_op_determinism()
