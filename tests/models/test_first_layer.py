@@ -15,9 +15,14 @@ IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float3
 
 @pytest.fixture(scope="module")
 def model():
+    keras.utils.set_random_seed(0)
     model = build_model("mlffakd_teacher", num_classes=3, image_size=32, weights=None, backbone="mobilenetv2")
     enliven(model, random_images(16, 32, seed=1))
     return model
+
+
+def inner(model: keras.Model, layer: str) -> keras.Model:
+    return keras.Model(model.inputs[0], model.get_layer(layer).output)
 
 
 def test_the_layer_comes_first(model):
@@ -25,7 +30,8 @@ def test_the_layer_comes_first(model):
     for before in (model, uncompiled(model)):
         after = with_first_layer(before, layer)
         np.testing.assert_allclose(after(IMAGES), model(255 - IMAGES), atol=1e-5)
-        assert np.abs(after(IMAGES) - model(IMAGES)).max() > 1e-3
+        # Probabilities may be saturated, so that the layer is seen in the logits.
+        assert np.abs(inner(after, "logits")(IMAGES) - inner(model, "logits")(IMAGES)).max() > 0.1
         names = [one.name for one in before.layers]
         assert [one.name for one in after.layers] == [names[0], "negative", *names[1:]] and after.name == model.name
         assert [weight.path for weight in after.weights] == [weight.path for weight in model.weights]
@@ -38,9 +44,8 @@ def test_backbones_and_inner_outputs_are_found(model, tmp_path):
     for one in (after, keras.saving.load_model(tmp_path / "model.keras")):
         open_layers(one, "head")
         assert not any(backbone.trainable_weights for backbone in backbones_of(one)) and one.trainable_weights
-        inner = keras.Model(one.inputs[0], one.get_layer("logits").output)
-        balanced = keras.Model(model.inputs[0], model.get_layer("logits").output)(GreyWorld()(IMAGES))
-        np.testing.assert_allclose(inner(IMAGES), balanced, atol=1e-5)
+        balanced = inner(model, "logits")(GreyWorld()(IMAGES))
+        np.testing.assert_allclose(inner(one, "logits")(IMAGES), balanced, atol=1e-4)
 
 
 def test_both_are_independent(model):

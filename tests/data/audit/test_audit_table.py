@@ -160,7 +160,7 @@ def test_colour_that_tells_the_class_is_reported(tmp_path):
     for number in range(48):
         picture = draw(number)
         if number % 2:
-            picture = np.clip(picture * [1.0, 0.9, 1.0], 0, 255).astype(np.uint8)
+            picture = np.clip(picture * [1.0, 0.75, 1.0], 0, 255).astype(np.uint8)
         save(tmp_path / "ab"[number % 2] / f"{number}.png", picture)
     manifest, table = open_data(tmp_path)
     audit = audit_table(manifest, table, progress=False)
