@@ -1,7 +1,7 @@
 """Predictions on disk, metrics with confidence intervals, plots and the report of a run. No TensorFlow.
 
-Further: calibration, operating points, subjects and subgroups, comparison of models, abstention, images unlike those
-of training, and the published confusion matrices.
+Further: calibration, test-time augmentation, operating points, subjects and subgroups, comparison of models,
+abstention, images unlike those of training, and the published confusion matrices.
 """
 
 from leukemia_tf._lazy import attach
@@ -58,6 +58,9 @@ __getattr__, __dir__, __all__ = attach(
         "energy_score": "ood",
         "ood_metrics": "ood",
         "ood_threshold": "ood",
+        "TestTimeAugmentation": "tta",
+        "equal_views": "tta",
+        "fit_views": "tta",
         "most_confident_errors": "plots",
         "save_plots": "plots",
         "summarize_table": "report",

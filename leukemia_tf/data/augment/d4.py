@@ -9,16 +9,37 @@ import numpy as np
 import tensorflow as tf
 
 from leukemia_tf.data.augment.step import Step
+from leukemia_tf.errors import InputError
+
+
+D4_NAMES = tuple(
+    f"{mirrored}{turned}" for mirrored in ("", "mirrored_") for turned in ("0", "90", "180", "270")
+)
+"""What each does: mirrored left-right or not, then turned left by so many degrees. The first changes nothing."""
+
+
+def d4_view(images: np.ndarray, element: int) -> np.ndarray:
+    """Turn and flip all images alike, without a copy: what comes back looks at the memory (or the file) of `images`.
+
+    Args:
+        images: ``[B, S, S, C]`` of any type.
+        element: 0 to 7: ``np.rot90`` taken ``element % 4`` times, after a left-right flip where ``element >= 4``.
+
+    Raises:
+        InputError: for another element or images that are not square.
+    """
+    if isinstance(element, bool) or not hasattr(element, "__index__") or not 0 <= element < 8:
+        raise InputError(f"`element` must be a whole number from 0 to 7. Received: {element!r}")
+    if images.ndim != 4 or images.shape[1] != images.shape[2]:
+        raise InputError(f"`images` must have the shape (B, S, S, C). Received: {tuple(images.shape)}")
+    return np.rot90(images[:, :, ::-1] if element >= 4 else images, element % 4, axes=(1, 2))
 
 
 @functools.lru_cache(maxsize=8)
 def _pixel_orders(size: int) -> np.ndarray:
-    """int32 ``[8, size * size]``: row ``k`` lists the source pixel of each target pixel under element ``k``.
-
-    Element ``k`` is ``np.rot90`` taken ``k % 4`` times, after a left-right flip where ``k >= 4``.
-    """
-    grid = np.arange(size * size, dtype=np.int32).reshape(size, size)
-    return np.stack([np.rot90(g, turns).ravel() for g in (grid, grid[:, ::-1]) for turns in range(4)])
+    """int32 ``[8, size * size]``: row ``k`` lists the source pixel of each target pixel under element ``k``."""
+    grid = np.arange(size * size, dtype=np.int32).reshape(1, size, size, 1)
+    return np.stack([d4_view(grid, element).ravel() for element in range(8)])
 
 
 def apply_d4(images: tf.Tensor, elements: tf.Tensor) -> tf.Tensor:
@@ -26,8 +47,7 @@ def apply_d4(images: tf.Tensor, elements: tf.Tensor) -> tf.Tensor:
 
     Args:
         images: ``[B, S, S, C]`` of any type, with ``S`` and ``C`` known.
-        elements: int32 ``[B]``, 0 to 7: ``np.rot90`` taken ``k % 4`` times, after a left-right flip where
-            ``k >= 4``.
+        elements: int32 ``[B]``, 0 to 7, see :func:`d4_view`.
     """
     size, channels = images.shape[1], images.shape[3]
     # One gather of whole pixels. Choosing between eight transposed copies with tf.where is ten times slower.

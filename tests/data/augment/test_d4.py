@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from leukemia_tf.data.augment.d4 import D4, apply_d4, d4_matrices
+from leukemia_tf.data.augment.d4 import D4, D4_NAMES, apply_d4, d4_matrices, d4_view
 from leukemia_tf.data.augment.warp import warp_images
+from leukemia_tf.errors import InputError
 
 
 @pytest.fixture
@@ -20,6 +21,21 @@ def eight(image):
 def test_each_element_is_what_numpy_gives(image):
     result = apply_d4(tf.constant(np.stack([image] * 8)), tf.range(8))
     np.testing.assert_array_equal(result, np.stack(eight(image)))
+
+
+def test_views_are_the_same_moves_without_a_copy(image, tmp_path):
+    pixels = np.lib.format.open_memmap(tmp_path / "pixels.npy", "w+", image.dtype, (2, 7, 7, 3))
+    pixels[:] = image, image + 1
+    for element, expected in enumerate(eight(image)):
+        view = d4_view(pixels, element)
+        np.testing.assert_array_equal(view, [expected, expected + 1])
+        assert np.shares_memory(view, pixels)
+    assert D4_NAMES[0] == "0" and D4_NAMES[1] == "90" and D4_NAMES[4] == "mirrored_0" and len(set(D4_NAMES)) == 8
+    for element in (8, -1, True, 1.0):
+        with pytest.raises(InputError, match="`element` must be a whole number from 0 to 7. Received"):
+            d4_view(pixels, element)
+    with pytest.raises(InputError, match=r"`images` must have the shape \(B, S, S, C\). Received"):
+        d4_view(pixels[:, :5], 1)
 
 
 def test_the_eight_elements_differ(image):
