@@ -15,6 +15,7 @@ from typing import Sequence
 
 from leukemia_tf import __version__
 from leukemia_tf.cli_audit import add_audit_command
+from leukemia_tf.cli_compare import add_compare_command, add_repeat_arguments, run_repeated
 from leukemia_tf.cli_data import add_data_commands
 from leukemia_tf.cli_zoo import add_zoo_commands
 from leukemia_tf.errors import LeukemiaTFError, RunError
@@ -86,6 +87,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     predict.add_argument("--output", metavar="FILE.csv", help="write there instead of to standard output")
     _common_arguments(predict, _predict)
 
+    add_compare_command(commands)
     add_zoo_commands(commands, _load_tensorflow)
     add_data_commands(commands)
     add_audit_command(commands)
@@ -128,6 +130,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         dest="changes",
         help="change a field of the recipe by its dotted name, such as data.policy=d4 or phases.head.epochs=3",
     )
+    add_repeat_arguments(parser)
     _common_arguments(parser, _train)
 
 
@@ -158,6 +161,8 @@ def _train(options: argparse.Namespace) -> int:
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     _load_tensorflow()
     run_dir = pathlib.Path(options.run_dir or pathlib.Path("runs") / f"{recipe.name}-{stamp}")
+    if options.folds is not None or options.seeds is not None:
+        return run_repeated(options, recipe, run_dir)
     run = train_recipe(recipe, run_dir, progress=not options.quiet, command=options.command)
     _print_metrics(run.metrics)
     print(f"report:      {run.path / 'report.html'}")

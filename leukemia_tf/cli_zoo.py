@@ -56,7 +56,7 @@ def _list(options: argparse.Namespace) -> int:
         ]
         for row in rows
     ]
-    _print_table(header, cells, right=(1, 2, 3), wrapped=(4, 5, 6))
+    print_table(header, cells, right=(1, 2, 3), wrapped=(4, 5, 6))
     return 0
 
 
@@ -83,14 +83,14 @@ def _show(options: argparse.Namespace, load_tensorflow: Callable[[], None]) -> i
     sys.stdout.flush()
     load_tensorflow()
     _heading("Pipelines")
-    _print_table(["training", "evaluation"], [list(pair) for pair in pipelines(recipe)], wrapped=(0, 1))
+    print_table(["training", "evaluation"], [list(pair) for pair in pipelines(recipe)], wrapped=(0, 1))
     for phase, layers in open_layers_by_phase(recipe):
         _heading(f"What trains in phase {phase!r}")
         cells = [
             [row["backbone"], str(row["layers"]), str(row["open"]), f"{row['parameters']:,}", f"{row['trainable']:,}"]
             for row in layers
         ]
-        _print_table(["part", "layers", "open", "parameters", "trainable"], cells, right=(1, 2, 3, 4))
+        print_table(["part", "layers", "open", "parameters", "trainable"], cells, right=(1, 2, 3, 4))
     return 0
 
 
@@ -102,7 +102,7 @@ def _number(value: Any, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _print_table(
+def print_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), wrapped: Sequence[int] = ()
 ) -> None:
     """Print columns under their headers; `right` are aligned to the right, `wrapped` share the rest of the line."""

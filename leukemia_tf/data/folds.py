@@ -96,8 +96,8 @@ def official_folds(
     """
     _check(table, val_fraction, seed=(seed, 0))
     ordered = _sorted(table)
-    numbers = ordered["path"].str.extract(manifest.fold_from)["fold"].fillna("") if manifest.fold_from else None
-    names = sorted(set(numbers) - {""}, key=lambda name: (len(name), name)) if numbers is not None else []
+    numbers = fold_names(manifest, ordered)
+    names = sorted(set(numbers) - {""}, key=lambda name: (len(name), name))
     if len(names) < 2:
         raise InputError(
             f"`manifest`: a data set with two folds of its own or more is needed (`fold_from`), use make_folds for "
@@ -114,6 +114,13 @@ def official_folds(
         result.append(_one_fold(kept, ordered, numbers == name, val_fraction, seed, groups, attrs))
     log.info("%d official folds: %s", len(names), _sizes(result))
     return result
+
+
+def fold_names(manifest: Manifest, table: pd.DataFrame) -> pd.Series:
+    """The fold of each row that came with the data (`manifest.fold_from`), as text; "" where there is none."""
+    if not manifest.fold_from:
+        return pd.Series("", index=table.index, dtype="str")
+    return table["path"].str.extract(manifest.fold_from)["fold"].fillna("")
 
 
 def leave_one_source_out(

@@ -118,7 +118,7 @@ def apply_split(
     """
     frame = read_split(file)
     result = []
-    for fold, rows in sorted(frame.groupby("fold"), key=lambda item: _in_order(item[0])):
+    for fold, rows in sorted(frame.groupby("fold"), key=lambda item: fold_order(item[0])):
         _check_same(set(table["path"]), set(rows["path"]), pathlib.Path(file).name)
         part = table.copy()
         part["split"] = table["path"].map(dict(zip(rows["path"], rows["split"]))).astype("str")
@@ -140,8 +140,8 @@ def apply_split(
     return result[0] if len(result) == 1 and not frame["fold"].iat[0] else result
 
 
-def _in_order(fold: str) -> tuple[int, int, str]:
-    """Sort "0.2" before "0.10", as the folds were made."""
+def fold_order(fold: str) -> tuple[int, int, str]:
+    """Sort key of <repeat>.<fold>: "0.2" comes before "0.10", as the folds were made."""
     repeat, _, number = fold.partition(".")
     return int(repeat or 0), len(number), number
 

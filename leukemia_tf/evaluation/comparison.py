@@ -7,7 +7,7 @@ difference. So the difference is resampled, with the same subjects (or images) d
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Mapping, Sequence
+from typing import Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,27 @@ COLUMNS = (
     "metric", "first", "second", "value_first", "value_second", "difference", "low", "high",
     "p_bootstrap", "p_mcnemar", "p_delong", "test", "p_value", "p_holm", "unit", "n_units", "n_images",
 )  # fmt: skip
-"""Columns of the table of `compare_predictions`."""
+"""Columns of the table of differences."""
 
 
-def compare_predictions(
+class Comparison(NamedTuple):
+    """What `compare_models` found.
+
+    Attributes:
+        values: one row a metric and model: ``metric``, ``model``, ``value``, ``low``, ``high``.
+        differences: one row a metric and pair, with `COLUMNS`.
+    """
+
+    values: pd.DataFrame
+    differences: pd.DataFrame
+
+
+def compare_predictions(frames: Mapping[str, pd.DataFrame], classes: Sequence[str], **options) -> pd.DataFrame:
+    """The differences of `compare_models`, which has the same arguments."""
+    return compare_models(frames, classes, **options).differences
+
+
+def compare_models(
     frames: Mapping[str, pd.DataFrame],
     classes: Sequence[str],
     *,
@@ -34,8 +51,8 @@ def compare_predictions(
     bootstrap: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
-) -> pd.DataFrame:
-    """Differences of metrics between models on the same labelled images.
+) -> Comparison:
+    """Metrics of models and their differences on the same labelled images.
 
     Args:
         frames: predictions (of `make_predictions`) under the names of the models, two or more. They must hold the
@@ -45,14 +62,14 @@ def compare_predictions(
         baseline: name of a model; then only it is compared with each other one, else every pair.
         bootstrap: number of resamples, of subjects where all are known and there is more than one, else of images.
         seed: of the resampling.
-        confidence: of the percentile intervals of the differences.
+        confidence: of the percentile intervals, of values and of differences.
 
     Returns:
-        One row a metric and pair, with `COLUMNS`. ``difference`` is second minus first. ``p_bootstrap`` is twice the
-        share of resampled differences beyond 0, ``p_mcnemar`` (accuracy) takes images as independent, ``p_delong`` (AUC
-        of two classes) allows for subjects where they are the ``unit``; NaN where a test does not apply. ``p_value`` is
-        that of the ``test`` that suits: ``mcnemar`` for accuracy of independent images, ``delong`` for AUC of two
-        classes, else ``bootstrap``. ``p_holm`` corrects it for all rows of the table.
+        Values and differences. ``difference`` is second minus first. ``p_bootstrap`` is twice the share of resampled
+        differences beyond 0, ``p_mcnemar`` (accuracy) takes images as independent, ``p_delong`` (AUC of two classes)
+        allows for subjects where they are the ``unit``; NaN where a test does not apply. ``p_value`` is that of the
+        ``test`` that suits: ``mcnemar`` for accuracy of independent images, ``delong`` for AUC of two classes, else
+        ``bootstrap``. ``p_holm`` corrects it for all rows of the table; the intervals are not corrected.
 
     Raises:
         InputError: if there are fewer than two models, a frame is malformed, images, labels or subjects differ, or an
@@ -64,7 +81,7 @@ def compare_predictions(
     if baseline is not None and baseline not in frames:
         raise InputError(f"`baseline` must be one of {', '.join(frames)}; received {baseline!r}")
     percentile_interval(np.zeros(1), confidence)  # raises for a confidence out of range
-    models = _align(frames, tuple(classes))
+    models = align_models(frames, tuple(classes))
     shared = next(iter(models.values()))
     unit, units = sampling_units(shared.subjects)
     n_units = int(units.max()) + 1
@@ -77,37 +94,30 @@ def compare_predictions(
     resamples = bootstrap if n_units > 1 else 0
     # The same seed draws the same units for every model: that is the pairing.
     draws = {name: evaluate(arrays, iter_counts(n_units, resamples, seed)) for name, arrays in models.items()}
+    values = []
+    for metric in metrics:
+        for name in models:
+            low, high = percentile_interval(draws[name][metric], confidence) or (np.nan, np.nan)
+            value = float(points[name][metric][0])
+            values.append({"metric": metric, "model": name, "value": value, "low": low, "high": high})
     pairs = list(combinations(models, 2)) if baseline is None else [(baseline, n) for n in models if n != baseline]
     rows = []
     for metric in metrics:
         for first, second in pairs:
-            values = [float(points[name][metric][0]) for name in (first, second)]
+            before, after = (float(points[name][metric][0]) for name in (first, second))
             sampled = draws[second][metric] - draws[first][metric]
-            ends = percentile_interval(sampled, confidence) or (np.nan, np.nan)
-            p_values = {"bootstrap": _two_sided(sampled), "mcnemar": np.nan, "delong": np.nan}
-            if metric == "accuracy":
-                right = [models[name].predictions == shared.labels for name in (first, second)]
-                p_values["mcnemar"] = mcnemar_exact(*right).p_value
-            if metric == "auc" and len(classes) == 2:
-                p_values["delong"] = _delong(models[first], models[second], unit)
-            test = "bootstrap"
-            if metric == "accuracy" and unit == "image":
-                test = "mcnemar"
-            elif not np.isnan(p_values["delong"]):
-                test = "delong"
+            low, high = percentile_interval(sampled, confidence) or (np.nan, np.nan)
             rows.append(
                 {
                     "metric": metric,
                     "first": first,
                     "second": second,
-                    "value_first": values[0],
-                    "value_second": values[1],
-                    "difference": values[1] - values[0],
-                    "low": ends[0],
-                    "high": ends[1],
-                    **{f"p_{name}": value for name, value in p_values.items()},
-                    "test": test,
-                    "p_value": p_values[test],
+                    "value_first": before,
+                    "value_second": after,
+                    "difference": after - before,
+                    "low": low,
+                    "high": high,
+                    **_tests(metric, models[first], models[second], sampled, unit),
                     "p_holm": np.nan,
                     "unit": unit,
                     "n_units": n_units,
@@ -116,21 +126,47 @@ def compare_predictions(
             )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table["p_holm"] = holm(table["p_value"].to_numpy())
-    return table
+    return Comparison(pd.DataFrame(values), table)
 
 
-def _align(frames: Mapping[str, pd.DataFrame], classes: tuple[str, ...]) -> dict[str, Arrays]:
-    """Arrays of each model, sorted by path; raises unless images, labels and subjects are the same."""
+def _tests(metric: str, first: Arrays, second: Arrays, sampled: np.ndarray, unit: str) -> dict[str, float | str]:
+    """The p value of each test that applies, and which of them suits."""
+    p_values = {"bootstrap": _two_sided(sampled), "mcnemar": np.nan, "delong": np.nan}
+    if metric == "accuracy":
+        right = [model.predictions == model.labels for model in (first, second)]
+        p_values["mcnemar"] = mcnemar_exact(*right).p_value
+    if metric == "auc" and first.probabilities.shape[1] == 2:
+        p_values["delong"] = _delong(first, second, unit)
+    test = "bootstrap"
+    if metric == "accuracy" and unit == "image":
+        test = "mcnemar"
+    elif not np.isnan(p_values["delong"]):
+        test = "delong"
+    return {**{f"p_{name}": value for name, value in p_values.items()}, "test": test, "p_value": p_values[test]}
+
+
+def align_models(
+    frames: Mapping[str, pd.DataFrame], classes: tuple[str, ...], *, argument: str = "frames"
+) -> dict[str, Arrays]:
+    """Arrays of the labelled images of each model, sorted by path.
+
+    Args:
+        frames, classes: as of `compare_models`.
+        argument: what the messages call ``frames``.
+
+    Raises:
+        InputError: for fewer than two models, or unless images, labels and subjects are the same.
+    """
     if len(frames) < 2:
-        raise InputError(f"`frames` must hold two models or more; received {len(frames)}")
+        raise InputError(f"`{argument}` must hold two models or more; received {len(frames)}")
     models: dict[str, Arrays] = {}
     for name, frame in frames.items():
-        arrays = labelled_arrays(frame, classes, f"`frames`, model `{name}`")
+        arrays = labelled_arrays(frame, classes, f"`{argument}`, model `{name}`")
         order = np.argsort(arrays.paths.astype(str), kind="stable")
         arrays = Arrays(*(values[order] for values in arrays))
         repeated = arrays.paths[1:][arrays.paths[1:] == arrays.paths[:-1]]
         if len(repeated):
-            raise InputError(f"`frames`: model `{name}` must have each image once; received `{repeated[0]}` again")
+            raise InputError(f"`{argument}`: model `{name}` must have each image once; received `{repeated[0]}` again")
         models[name] = arrays
     reference, shared = next(iter(models.items()))
     for name, arrays in models.items():
@@ -138,7 +174,7 @@ def _align(frames: Mapping[str, pd.DataFrame], classes: tuple[str, ...]) -> dict
         only_there = sorted(set(shared.paths) - set(arrays.paths))
         if only_here or only_there:
             raise InputError(
-                f"`frames`: the models must have the same labelled images; received {len(only_here)} that only "
+                f"`{argument}`: the models must have the same labelled images; received {len(only_here)} that only "
                 f"`{name}` has and {len(only_there)} that only `{reference}` has, such as "
                 f"`{(only_here or only_there)[0]}`"
             )
@@ -146,7 +182,7 @@ def _align(frames: Mapping[str, pd.DataFrame], classes: tuple[str, ...]) -> dict
             differ = np.flatnonzero(getattr(arrays, what) != getattr(shared, what))
             if len(differ):
                 raise InputError(
-                    f"`frames`: the models must have the same {what}; received others in `{name}` than in "
+                    f"`{argument}`: the models must have the same {what}; received others in `{name}` than in "
                     f"`{reference}` for {len(differ)} images, such as `{arrays.paths[differ[0]]}`"
                 )
     return models

@@ -1,4 +1,4 @@
-"""Plots of calibration, of comparisons and of abstention, in the style of `plots`."""
+"""Plots of calibration and of abstention, in the style of `plots`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from leukemia_tf.evaluation.plots import _DPI, BLUE, GREY, _figure, _legend, _palette, _plain, _unit_square
+from leukemia_tf.evaluation.plots import _DPI, GREY, _figure, _legend, _palette, _plain, _unit_square
 from leukemia_tf.files import atomic_path
 
 
@@ -49,31 +49,6 @@ def plot_reliability(curves: Mapping[str, pd.DataFrame]) -> Figure:
     counts.set_ylim(bottom=0)
     counts.set_xlabel("Mean predicted probability")
     counts.set_ylabel("Images")
-    return figure
-
-
-def plot_comparison(comparison: pd.DataFrame) -> Figure:
-    """Differences between models with their intervals, a panel a metric; filled where the corrected p is below .05.
-
-    Args:
-        comparison: table of `compare_predictions`.
-    """
-    metrics = list(dict.fromkeys(comparison["metric"]))
-    lines = int(comparison.groupby("metric").size().max())
-    figure, grid = _figure(1.6 + 3.1 * len(metrics), 1.5 + 0.42 * lines, len(metrics))
-    for number, (axes, metric) in enumerate(zip(np.atleast_1d(grid), metrics)):
-        rows = comparison[comparison["metric"] == metric].iloc[::-1]
-        axes.axvline(0.0, color=GREY, linestyle=":", linewidth=1.2)
-        for place, row in enumerate(rows.itertuples()):
-            axes.hlines(place, row.low, row.high, color=BLUE, linewidth=2.0)
-            face = BLUE if row.p_holm < 0.05 else "white"
-            axes.plot(row.difference, place, marker="o", markersize=7, color=BLUE, markerfacecolor=face)
-        names = [f"{_plain(row.second, 18)} - {_plain(row.first, 18)}" for row in rows.itertuples()]
-        axes.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows), fontsize=8)
-        axes.set_ylim(-0.7, len(rows) - 0.3)
-        axes.set_title(metric.replace("_", " "))
-        axes.set_xlabel("Difference")
-        axes.grid(axis="x", color="#e4e8ec", linewidth=0.8)
     return figure
 
 

@@ -52,7 +52,7 @@ def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, p
     else:
         table = scan_table(manifest, table, skip_broken=data.skip_broken, progress=progress)
         skipped = table.attrs.get("skipped", [])
-        table = _split(recipe, manifest, table)
+        table = split_as_asked(recipe, manifest, table)
         level, leakage = table.attrs["split_level"], table.attrs["leakage"]
         digest = write_split(run.path / "split.csv", table)
         for split, most in (("train", data.max_train_images), ("val", data.max_val_images)):
@@ -74,33 +74,22 @@ def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, p
     return manifest, table
 
 
-def _split(recipe: Recipe, manifest: Manifest, table: pd.DataFrame) -> pd.DataFrame:
+def split_as_asked(recipe: Recipe, manifest: Manifest, table: pd.DataFrame) -> pd.DataFrame:
     """Split as the recipe says: by its file, or anew."""
-    from leukemia_tf.data import apply_split, read_groups, split_table
+    from leukemia_tf.data import split_table
     from leukemia_tf.data.table import SPLITS, check_classes
 
     data = recipe.data
     if not data.split_file:
-        groups = read_groups(data.groups_file) if data.groups_file else None
-        if groups and not set(groups) & set(table["path"]):
-            raise InputError(
-                f"`data.groups_file` names images by their path in the data set, such as `{table['path'].iat[0]}`. "
-                f"Received: `{next(iter(groups))}` (none of {len(groups)} is there)"
-            )
         return split_table(
             table,
             fractions=data.fractions,
             seed=recipe.seed,
             level=data.split_level,
             allow_leakage=data.allow_leakage,
-            groups=groups,
+            groups=groups_as_asked(recipe, table),
         )
-    result = apply_split(table, data.split_file, allow_leakage=data.allow_leakage)
-    if isinstance(result, list):
-        raise InputError(
-            f"`data.split_file` holds one split, not those of a cross-validation. Received: {data.split_file} "
-            f"(with {len(result)} folds)"
-        )
+    result = _split_of_file(recipe, manifest, table)
     found = set(result["split"])
     if found != set(SPLITS):
         raise InputError(
@@ -116,6 +105,52 @@ def _split(recipe: Recipe, manifest: Manifest, table: pd.DataFrame) -> pd.DataFr
     sizes = ", ".join(f"{split} {(result['split'] == split).sum():,} images" for split in SPLITS)
     log.info("split of `%s` (by %s): %s", data.split_file, result.attrs["split_level"], sizes)
     return result
+
+
+def groups_as_asked(recipe: Recipe, table: pd.DataFrame) -> dict[str, str] | None:
+    """The groups of images that the recipe keeps together, or None."""
+    from leukemia_tf.data import read_groups
+
+    data = recipe.data
+    groups = read_groups(data.groups_file) if data.groups_file else None
+    if groups and not set(groups) & set(table["path"]):
+        raise InputError(
+            f"`data.groups_file` names images by their path in the data set, such as `{table['path'].iat[0]}`. "
+            f"Received: `{next(iter(groups))}` (none of {len(groups)} is there)"
+        )
+    return groups
+
+
+def folds_of_file(recipe: Recipe, manifest: Manifest, table: pd.DataFrame) -> list[pd.DataFrame]:
+    """The tables of a cross-validation in ``data.split_file``; one table of a file that holds a single split."""
+    from leukemia_tf.data import apply_split, fold_names, read_split
+
+    data = recipe.data
+    frame = read_split(data.split_file)
+    if frame.attrs["split_level"] == "official" and frame["fold"].iat[0]:
+        # The folds that came with the data leave out what has none, such as a later test set.
+        table = table[fold_names(manifest, table) != ""]
+    result = apply_split(table, data.split_file, allow_leakage=data.allow_leakage)
+    return result if isinstance(result, list) else [result]
+
+
+def _split_of_file(recipe: Recipe, manifest: Manifest, table: pd.DataFrame) -> pd.DataFrame:
+    data = recipe.data
+    tables = folds_of_file(recipe, manifest, table)
+    if not data.split_fold:
+        if "fold" in tables[0].attrs:
+            raise InputError(
+                f"`data.split_file` holds one split, not those of a cross-validation (for which `data.split_fold` or "
+                f"--folds is). Received: {data.split_file} (with {len(tables)} folds)"
+            )
+        return tables[0]
+    there = {f"{table.attrs['repeat']}.{table.attrs['fold']}": table for table in tables if "fold" in table.attrs}
+    if data.split_fold not in there:
+        raise InputError(
+            f"`data.split_fold` is a fold of {data.split_file}: {', '.join(there) or 'it has none'}. "
+            f"Received: {data.split_fold!r}"
+        )
+    return there[data.split_fold]
 
 
 def _check_unchanged(run: Run, table: pd.DataFrame) -> None:

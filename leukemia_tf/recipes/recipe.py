@@ -40,6 +40,7 @@ class DataSpec:
             ``"subject"``, ``"image"`` or ``"official"``; the last three insist.
         allow_leakage: permits a split by image where subjects are known; report and metrics are then stamped.
         split_file: a ``split.csv`` of another run, to be judged on the same images; "" for a split of its own.
+        split_fold: which fold of a `split_file` that holds those of a cross-validation, such as ``"0.2"``.
         groups_file: CSV (path,group) of images that show the same, such as ``groups.csv`` of an audit; a group is
             never divided.
     """
@@ -57,6 +58,7 @@ class DataSpec:
     split_level: str = "auto"
     allow_leakage: bool = False
     split_file: str = ""
+    split_fold: str = ""
     groups_file: str = ""
 
     def __post_init__(self) -> None:
@@ -80,6 +82,8 @@ class DataSpec:
                 "`data.split_file` (--split) is a finished split; it goes with neither `data.split_level` nor "
                 f"`data.groups_file`. Received: {self.split_file!r}, {self.split_level!r}, {self.groups_file!r}"
             )
+        if self.split_fold and not self.split_file:
+            raise InputError(f"`data.split_fold` is a fold of `data.split_file`. Received: {self.split_fold!r} alone")
 
 
 @dataclass(frozen=True)

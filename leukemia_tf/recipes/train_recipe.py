@@ -166,18 +166,23 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
             )
         write_json(file, wanted)
         return Run(path)
-    # Through the dataclass, so that a field which the version that wrote the file lacked has its default.
-    there = Recipe.from_dict(read_json(file)).to_dict()
-    differences = [
-        f"{name} is {old!r} there and {new!r} here"
-        for name, old, new in _differences(there, wanted)
-        if name.split(".")[0] not in _MAY_CHANGE
-    ]
+    differences = recipe_differences(read_json(file), recipe)
     if differences:
         raise InputError(
             f"`{path}` is a run of another recipe: {'; '.join(differences)}. Give that command or another --run-dir."
         )
     return Run(path)
+
+
+def recipe_differences(stored: dict[str, Any], recipe: Recipe) -> list[str]:
+    """What a stored recipe has otherwise, but for what a resumed command may change; one phrase each."""
+    # Through the dataclass, so that a field which the version that wrote the file lacked has its default.
+    there = Recipe.from_dict(stored).to_dict()
+    return [
+        f"{name} is {old!r} there and {new!r} here"
+        for name, old, new in _differences(there, recipe.to_dict())
+        if name.split(".")[0] not in _MAY_CHANGE
+    ]
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -12,7 +12,8 @@ from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation.bootstrap import resample_counts
 from leukemia_tf.evaluation.comparison import COLUMNS, compare_predictions
 from leukemia_tf.evaluation.paired_tests import delong_test, holm, mcnemar_exact
-from leukemia_tf.evaluation.plots_analysis import plot_comparison, save_figure
+from leukemia_tf.evaluation.plots_analysis import save_figure
+from leukemia_tf.evaluation.plots_comparison import plot_comparison
 from leukemia_tf.evaluation.predictions import make_predictions
 
 
@@ -152,7 +153,7 @@ def test_plot_shows_the_intervals(tmp_path):
     table = compare_predictions(frames, classes, bootstrap=50)
     figure = plot_comparison(table)
     assert [axes.get_title() for axes in figure.axes] == ["accuracy", "balanced accuracy", "auc"]
-    segment = figure.axes[0].collections[-1].get_segments()[0]
+    segment = figure.axes[0].collections[0].get_segments()[0]
     assert segment[:, 0].tolist() == pytest.approx([table["low"][0], table["high"][0]])
     save_figure(tmp_path / "comparison.png", figure)
     with Image.open(tmp_path / "comparison.png") as image:
