@@ -84,7 +84,7 @@ def open_csv(file: str | os.PathLike, *, skip_broken: bool = False) -> tuple[Man
         # From all rows, so that a class whose files are all missing is an error and not forgotten.
         classes=order_classes(frame["label"]),
         layout="table",
-        official_split="split" in frame and frame["split"].ne("").any(),
+        official_split=bool("split" in frame and frame["split"].ne("").any()),
         root=file.parent,
     )
     table = make_table(rows, manifest.name)

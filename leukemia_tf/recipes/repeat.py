@@ -8,7 +8,6 @@ written to one ``split.csv``. With seeds alone all runs share one split, so that
 from __future__ import annotations
 
 import dataclasses
-import gc
 import logging
 import os
 import pathlib
@@ -121,7 +120,6 @@ def _train(recipe: Recipe, path: pathlib.Path, progress: bool, command: str) -> 
 
     # Names of layers count up, and graphs stay, until this is called.
     keras.utils.clear_session()
-    gc.collect()
     return train_recipe(recipe, path, progress=progress, command=command)
 
 

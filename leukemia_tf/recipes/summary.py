@@ -287,7 +287,9 @@ def _write_page(folder: pathlib.Path, summary: dict[str, Any], done: Sequence[Pa
         title=summary["title"],
         subtitle=f"{summary['finished']} of {summary['planned']} runs on {data}, split by {summary['split_level']}",
         sections={
-            "Spread": picture(folder / "summary.png", "Each run, the mean with its interval, the pooled figure", kind="wide mid")
+            "Spread": picture(
+                folder / "summary.png", "Each run, the mean with its interval, the pooled figure", kind="wide mid"
+            )
             + table(HEADER, summary_rows(summary), numeric=range(1, len(HEADER)))
             + paragraphs(*summary["how"]),
             "Each run": table(header, rows, numeric=range(1, len(header)))
