@@ -8,13 +8,16 @@ from leukemia_tf._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "AttentionSummary": "attention_summary",
         "CaffePreprocessing": "caffe_preprocessing",
         "ConvBlockAttention": "conv_block_attention",
         "FilterTokenCrossAttention": "filter_token_cross_attention",
         "GreyWorld": "grey_world",
+        "MapFusion": "map_fusion",
         "Reinhard": "reinhard",
         "SpatialSelfAttention": "spatial_self_attention",
         "SqueezeExcite": "squeeze_excite",
+        "TapProjection": "tap_projection",
         "TokenSelfAttention": "token_self_attention",
     },
 )

@@ -79,3 +79,8 @@ def reseed(model: keras.Model, *numbers: int) -> None:
     for index, state in enumerate(states):
         word = np.random.SeedSequence([*numbers, index]).generate_state(1)[0] >> 1
         state.assign(np.array([word, 0]).astype(state.dtype))
+
+
+def student_of(model: keras.Model) -> keras.Model:
+    """The model that a training is for: the student of a `keras.distillation.Distiller`, any other model itself."""
+    return model.student if isinstance(model, keras.distillation.Distiller) else model

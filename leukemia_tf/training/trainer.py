@@ -28,7 +28,7 @@ from leukemia_tf.training.callbacks.time_budget import TimeBudget
 from leukemia_tf.training.loss import make_loss
 from leukemia_tf.training.metrics import check_mode, make_metrics
 from leukemia_tf.training.phase import Phase
-from leukemia_tf.training.runtime import reseed, resolve_jit_compile
+from leukemia_tf.training.runtime import reseed, resolve_jit_compile, student_of
 from leukemia_tf.training.schedules import make_schedule
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ def fit_phases(
     optimizer state as a call that was never interrupted, and ends with the same weights bit for bit.
 
     Args:
-        model: takes what the data sets give. For a resumed call: built anew, with the same initial weights.
+        model: takes what the data sets give. For a resumed call: built anew, with the same initial weights. Of a
+            `keras.distillation.Distiller` the student is trained and saved, through the same phases.
         train: a `tf.data.Dataset` of ``(images, labels)`` for one epoch, or a function that takes the number of the
             first epoch, counted through all phases from 0, and returns an endless one (then `steps_per_epoch` is
             needed). Only the function can be resumed exactly.
@@ -99,7 +100,8 @@ def fit_phases(
             "`tensorboard` needs a package that is missing: pip install 'leukemia-tf[tensorboard]'. Received: True"
         )
     check_mode(monitor, mode)
-    outputs = model.output_shape[-1]
+    student = student_of(model)
+    outputs = student.output_shape[-1]
     run_dir = pathlib.Path(run_dir)
     checkpoints = run_dir / "checkpoints"
     state_path = checkpoints / "state.npz"
@@ -131,13 +133,14 @@ def fit_phases(
             continue
         if budget is not None and budget.stopped:
             break
-        open_layers(model, phase.layers, freeze_batchnorm=phase.freeze_batchnorm)
+        open_layers(student, phase.layers, freeze_batchnorm=phase.freeze_batchnorm)
         live |= live_weights(model)
         if number > 0 and not resuming:
-            if phase.from_best:
-                best.restore(model)
-            elif state is not None:
+            # The best checkpoint lacks what a distiller has beside its student.
+            if state is not None and (not phase.from_best or student is not model):
                 load_state(state_path, model, optimizer=False)
+            if phase.from_best:
+                best.restore(student)
         steps = steps_per_epoch if steps_per_epoch is not None else _cardinality(train)
         model.compile(
             optimizer=make_optimizer(phase, steps),
@@ -196,7 +199,7 @@ def fit_phases(
         state = read_state(state_path)
 
     if best.path.exists():
-        best.restore(model)
+        best.restore(student)
         chosen = best.best()
         log.info("Best %s %.5g, phase %d, epoch %d", monitor, chosen["value"], chosen["phase"] + 1, chosen["epoch"] + 1)
     frame = pd.DataFrame(history)
@@ -229,7 +232,7 @@ class _Reseed(keras.callbacks.Callback):
         self.numbers = (seed, phase)
 
     def on_epoch_begin(self, epoch, logs=None):
-        reseed(self.model, *self.numbers, epoch)
+        reseed(student_of(self.model), *self.numbers, epoch)
 
 
 class _Unless(keras.callbacks.Callback):

@@ -14,6 +14,7 @@ import keras
 from leukemia_tf.errors import InputError
 from leukemia_tf.files import atomic_path, explain_write_errors
 from leukemia_tf.models import uncompiled
+from leukemia_tf.training.runtime import student_of
 
 _MEMBER = "best.json"
 
@@ -25,7 +26,8 @@ class BestCheckpoint(keras.callbacks.Callback):
     value is a member of the ``.keras`` archive itself, so a resumed run compares with what is really on disk, and the
     file is replaced in one step. (Not ``.weights.h5``: HDF5 ends the whole process when the disk is full.)
 
-    The model must be functional or sequential, as all builders' are.
+    The model must be functional or sequential, as all builders' are, or a `keras.distillation.Distiller`, of which the
+    student alone is saved and restored.
 
     Args:
         path: a name that ends in ``.keras``; `restore` and `leukemia_tf.models.load_model` read it.
@@ -57,7 +59,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         with explain_write_errors(self.path), tempfile.TemporaryDirectory(dir=self.path.parent) as folder:
             with zipfile.ZipFile(self.path) as archive:
                 weights = archive.extract("model.weights.h5", folder)
-            uncompiled(model).load_weights(weights)
+            uncompiled(student_of(model)).load_weights(weights)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.monitor not in (logs or {}):
@@ -69,7 +71,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         if math.isnan(value) or (best is not None and not self.is_better(value, best["value"])):
             return
         with atomic_path(self.path) as temporary:
-            uncompiled(self.model).save(temporary, overwrite=True)
+            uncompiled(student_of(self.model)).save(temporary, overwrite=True)
             facts = {"value": value, "monitor": self.monitor, "phase": self.phase, "epoch": epoch}
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr(_MEMBER, json.dumps(facts))
