@@ -17,8 +17,8 @@ class MapFusion(keras.layers.Layer):
 
     For each map: root mean square brought to 1 -> 1x1 convolution C -> C, batch normalisation, ReLU -> squeeze and
     excitation (ratio 16) -> resizing to ``size``. Then the maps are joined along the channels, and a 1x1 convolution
-    makes ``filters`` of them, each pixel brought to a root mean square of 1. In system 000 the maps have 64, 128 and 256
-    channels, 448 together, and 256 come out; its code has no normalisation.
+    makes ``filters`` of them, each pixel brought to a root mean square of 1. In system 000 the maps have 64, 128 and
+    256 channels, 448 together, and 256 come out; its code has no normalisation.
 
     Args:
         size: (h, w) of the output.

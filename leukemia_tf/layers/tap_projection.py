@@ -13,9 +13,9 @@ from leukemia_tf.layers._maps import resize_map, unit_rms
 class TapProjection(keras.layers.Layer):
     """Project a map's channels, resize it, and bring every pixel to a root mean square of 1.
 
-    1x1 convolution without bias -> bilinear, antialiased resizing -> each pixel's vector of channels divided by its root
-    mean square. The mean squared error of two such maps is 2 - 2 cos, averaged over the pixels, whatever the scale of
-    either network (the hints of Romero et al., "FitNets", ICLR 2015, made independent of the scale).
+    1x1 convolution without bias -> bilinear, antialiased resizing -> each pixel's vector of channels divided by its
+    root mean square. The mean squared error of two such maps is 2 - 2 cos, averaged over the pixels, whatever the scale
+    of either network (the hints of Romero et al., "FitNets", ICLR 2015, made independent of the scale).
 
     Args:
         size: (h, w) of the output.

@@ -27,8 +27,8 @@ def mlffakd_tiny_student(
     """Seven convolutions, half of them residual: 0.37 million parameters, a 29th of the teacher of system 000.
 
     RGB (B, S, S, 3) in [0, 255], brought to [-1, 1] -> 3x3 convolution with 24 filters and stride 2; then three stages
-    of `WIDTHS`: 3x3 convolution with stride 2, and a residual 3x3 convolution, each with batch normalisation and ReLU ->
-    global average -> dropout -> Dense. Plain convolutions, because a CPU is quicker with them than with as many
+    of `WIDTHS`: 3x3 convolution with stride 2, and a residual 3x3 convolution, each with batch normalisation and ReLU
+    -> global average -> dropout -> Dense. Plain convolutions, because a CPU is quicker with them than with as many
     operations of depthwise ones. Layers ``stage1_out`` to ``stage3_out`` have the maps that a distillation compares: at
     224 pixels 56x56x36, 28x28x72 and 14x14x144, the sizes that system 000 fuses.
 

@@ -32,8 +32,8 @@ def default_taps(model: keras.Model) -> tuple[str, ...]:
     """Names of the maps that stand for a model: the last of each resolution, from a quarter of the input down.
 
     In a nested backbone of the catalogue they are those of `Backbone.taps`; elsewhere the outputs of the last
-    activation, addition, concatenation or attention layer at each resolution. At most `TAPS`, the finest first; where there are fewer
-    so far down, finer ones are taken too.
+    activation, addition, concatenation or attention layer at each resolution. At most `TAPS`, the finest first; where
+    there are fewer so far down, finer ones are taken too.
 
     Args:
         model: functional. A tap in a nested model is called ``model/layer``.

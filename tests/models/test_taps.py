@@ -27,12 +27,22 @@ def nested():
     "name, options, taps, shapes",
     [
         ("mlffakd_student", {"image_size": 224}, STUDENT_TAPS, [(56, 56, 64), (28, 28, 128), (14, 14, 256)]),
-        ("mlffakd_tiny_student", {}, ("stage1_out", "stage2_out", "stage3_out"), [(56, 56, 36), (28, 28, 72), (14, 14, 144)]),
+        (
+            "mlffakd_tiny_student",
+            {},
+            ("stage1_out", "stage2_out", "stage3_out"),
+            [(56, 56, 36), (28, 28, 72), (14, 14, 144)],
+        ),
         # Only one map is as small as a quarter, so finer ones are taken too.
-        ("bloodmnist_cnn_se", {}, ("attention1", "attention2", "attention3"), [(64, 64, 16), (32, 32, 32), (16, 16, 64)]),
+        (
+            "bloodmnist_cnn_se",
+            {},
+            ("attention1", "attention2", "attention3"),
+            [(64, 64, 16), (32, 32, 32), (16, 16, 64)],
+        ),
         ("bloodmnist_cnn2", {}, ("conv1", "conv2"), [(62, 62, 16), (29, 29, 32)]),
     ],
-)  # fmt: skip
+)
 def test_default_taps(name, options, taps, shapes):
     model = build_model(name, **options)
     assert default_taps(model) == taps
