@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from leukemia_tf.errors import InputError
+from leukemia_tf.models.graph_run import check_images, graph_of, run_graph
 
 BATCH = 16
 
@@ -107,21 +108,11 @@ class _Scores:
 
 def _collect(model, images, wanted) -> dict[str, tuple[np.ndarray, tuple]]:
     """Name -> scores, and the shape of what the layer looked at."""
-    try:
-        graph = keras.Model(model.inputs, model.outputs)
-        expected = tuple(graph.input_shape)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"`model` must be functional or sequential, with one input. Received: {model!r}") from error
-    images = np.asarray(images, "float32")
-    fits = len(images.shape) == len(expected) and all(
-        side in (None, given) for side, given in zip(expected[1:], images.shape[1:])
-    )
-    if not fits or not len(images):
-        raise InputError(f"`images` must have the shape {expected}, None being any. Received: shape {images.shape}")
-
+    graph = graph_of(model)
+    images = check_images(graph, images)
     found: dict[str, _Scores] = {}
     for start in range(0, len(images), BATCH):
-        _run(graph, ops.convert_to_tensor(images[start : start + BATCH]), found, "")
+        _run(graph, ops.convert_to_tensor(images[start : start + BATCH]), found)
         if not found:
             raise InputError(f"`model` must have an attention layer. Received: `{model.name}`")
         unknown = [name for name in wanted or () if name not in found]
@@ -134,19 +125,11 @@ def _collect(model, images, wanted) -> dict[str, tuple[np.ndarray, tuple]]:
     }
 
 
-def _run(graph, images, found, prefix):
-    """The output of a functional model, layer by layer, with the scores put into ``found`` on the way.
-
-    Calling the layers on tensors leaves no trace in them. A second symbolic call would add a node to each, for every
-    image that somebody looks at.
-    """
+def _run(graph, images, found) -> None:
+    """Run a functional model with the scores put into ``found`` on the way."""
     runs: dict[str, int] = {}
 
-    def watched(operation):
-        if hasattr(operation, "_run_through_graph"):
-            return lambda inputs, **_: _run(operation, inputs, found, f"{prefix}{operation.name}/")
-        if isinstance(operation, keras.Sequential):
-            return watched(keras.Model(operation.inputs, operation.outputs, name=operation.name))
+    def watch(operation, path):
         if not isinstance(operation, keras.layers.Layer):
             return operation
         if "return_attention_scores" not in inspect.signature(operation.call).parameters:
@@ -155,8 +138,8 @@ def _run(graph, images, found, prefix):
         def call(*args, **kwargs):
             asked = kwargs.get("return_attention_scores", False)
             output, scores = operation(*args, **{**kwargs, "return_attention_scores": True})
-            runs[operation.name] = run = runs.get(operation.name, 0) + 1
-            name = prefix + operation.name + (f":{run}" if run > 1 else "")
+            runs[path] = run = runs.get(path, 0) + 1
+            name = path + (f":{run}" if run > 1 else "")
             looked_at = [*args, *kwargs.values()][0]
             record = found.setdefault(name, _Scores(tuple(looked_at.shape), []))
             record.parts.append(np.asarray(ops.convert_to_numpy(scores), "float32"))
@@ -164,4 +147,4 @@ def _run(graph, images, found, prefix):
 
         return call
 
-    return graph._run_through_graph(images, operation_fn=watched)
+    run_graph(graph, images, watch)
