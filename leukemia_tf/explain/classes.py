@@ -19,7 +19,9 @@ def check_classes(classes: int | Sequence[int], images: int, num_classes: int) -
     if found.ndim == 0:
         found = np.full(images, found)
     if found.shape != (images,) or found.dtype.kind not in "iu" or (images and not 0 <= found.min()):
-        raise InputError(f"`classes` must be one class index, or one for each of {images} images. Received: {classes!r}")
+        raise InputError(
+            f"`classes` must be one class index, or one for each of {images} images. Received: {classes!r}"
+        )
     if images and found.max() >= num_classes:
         raise InputError(
             f"`classes` must be class indices from 0 to {num_classes - 1}. Received: {found.min()} to {found.max()}"

@@ -1,10 +1,10 @@
 """Deletion and insertion (Petsiuk, Das and Saenko, BMVC 2018): is what a map points at what the model needs?
 
 Pixels are taken away, or put into a blurred image, in the order of the map. A map that points at what counts makes the
-probability fall early (a low area under the curve of deletion) and rise early (a high one of insertion). What is low and
-what is high differs from image to image, so an order that knows nothing is measured beside it. That order comes from
-smooth noise: single pixels taken at random would destroy the texture of the whole image at once, and any map of patches
-would look good beside them.
+probability fall early (a low area under the curve of deletion) and rise early (a high one of insertion). What is low
+and what is high differs from image to image, so an order that knows nothing is measured beside it. That order comes
+from smooth noise: single pixels taken at random would destroy the texture of the whole image at once, and any map of
+patches would look good beside them.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def explain(
         images: (N, S, S, 3), RGB in [0, 255], of the size that the model takes.
         method: one of `METHODS`.
         classes: class indices, see the method; ``attention`` knows none.
-        layer: for ``grad_cam``, ``grad_cam_plus_plus`` and ``attention``, whose map it is; the others have none.
+        layer: for ``grad_cam``, ``grad_cam_plus_plus`` and ``attention``, whose map it is; the others ignore it.
         options: further arguments of the method.
 
     Raises:

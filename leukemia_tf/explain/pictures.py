@@ -27,8 +27,8 @@ TITLES = {
 }
 _DPI = 130
 _INK = "#1f2933"
-_FOR, _BOTH = "inferno", "RdBu_r"
-_OPACITY = 0.75
+_FOR, _BOTH = "plasma", "RdBu_r"
+_OPACITY, _RISE = 0.8, 0.8
 
 
 def draw_explanation(
@@ -44,20 +44,22 @@ def draw_explanation(
         unit: of the map's numbers.
         box: left, top, right and bottom of a region to be framed, as shares of width and height.
     """
-    figure = Figure(figsize=(8.2, 4.5), dpi=_DPI, layout="constrained")
+    # Fixed places: working out a layout takes longer than everything else.
+    figure = Figure(figsize=(8.4, 4.5), dpi=_DPI)
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left = figure.add_axes((0.01, 0.06, 0.44, 0.8))
+    right = figure.add_axes((0.46, 0.06, 0.44, 0.8))
     left.imshow(np.asarray(image).astype(np.uint8))
     left.set_title("image", fontsize=10, color=_INK)
     scale = _show_map(right, image, map_, method)
     right.set_title(TITLES.get(method, method), fontsize=10, color=_INK)
-    bar = figure.colorbar(scale, ax=right, shrink=0.82, pad=0.02)
-    bar.set_label(_unit(unit, scale), fontsize=9)
-    bar.ax.tick_params(labelsize=8)
+    bar = figure.colorbar(scale, cax=figure.add_axes((0.91, 0.13, 0.015, 0.66)))
+    bar.set_label(_unit(unit, scale), fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     for axes in (left, right):
         _frame(axes, box, len(image))
-    figure.suptitle("\n".join(textwrap.wrap(_plain(title), 96)), fontsize=11, color=_INK)
-    figure.supxlabel(NOTICE, fontsize=8, color="#5b6670")
+    figure.text(0.5, 0.985, "\n".join(textwrap.wrap(_plain(title), 110)), fontsize=9, color=_INK, ha="center", va="top")
+    figure.text(0.5, 0.015, NOTICE, fontsize=8, color="#5b6670", ha="center")
     return figure
 
 
@@ -72,22 +74,21 @@ def draw_sheet(
         titles: of the rows.
     """
     methods = list(dict.fromkeys(method for one in maps for method in one))
-    side = 2.1
-    figure = Figure(figsize=(side * (1 + len(methods)) + 0.4, (side + 0.4) * len(images) + 0.5), dpi=100)
-    figure.set_layout_engine("constrained")
+    width, height = 2.2 * (1 + len(methods)), 2.65 * len(images) + 0.3
+    figure = Figure(figsize=(width, height), dpi=100)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(images), 1 + len(methods), squeeze=False)
+    figure.subplots_adjust(0.01, 0.3 / height, 0.99, 1 - 0.4 / height, wspace=0.03, hspace=0.25)
     for row, image, of_methods, title in zip(grid, images, maps, titles):
         row[0].imshow(np.asarray(image).astype(np.uint8))
-        row[0].set_title("\n".join(textwrap.wrap(_plain(title), 28)), fontsize=8, color=_INK, loc="left")
+        row[0].set_title("\n".join(textwrap.wrap(_plain(title), 34)), fontsize=7, color=_INK, loc="left")
         for axes, method in zip(row[1:], methods):
             if method in of_methods:
                 _show_map(axes, image, of_methods[method], method)
-            if row is grid[0]:
-                axes.set_title(TITLES.get(method, method), fontsize=9, color=_INK)
+            axes.set_title(TITLES.get(method, method), fontsize=9, color=_INK)
         for axes in row:
             _frame(axes, None, len(image))
-    figure.supxlabel(NOTICE, fontsize=8, color="#5b6670")
+    figure.text(0.5, 0.1 / height, NOTICE, fontsize=8, color="#5b6670", ha="center")
     return figure
 
 
@@ -119,7 +120,7 @@ def overlay(image: np.ndarray, map_: np.ndarray, *, smooth: float = 0.0) -> tupl
     scale = ScalarMappable(norm, matplotlib.colormaps[_BOTH if both else _FOR])
     strength = np.abs(values) / largest if both else np.clip(norm(values), 0, 1)
     grey = cv2.cvtColor(np.asarray(image).astype(np.uint8), cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    opacity = (_OPACITY * np.sqrt(np.asarray(strength)))[..., None]
+    opacity = (_OPACITY * np.asarray(strength) ** _RISE)[..., None]
     mixed = (1 - opacity) * grey + opacity * 255 * scale.to_rgba(values)[..., :3]
     return mixed.round().astype(np.uint8), scale
 
