@@ -44,7 +44,7 @@ def run(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> pathlib.Path:
-    """Nine images, more than are explained at a time: those of even number with a bright corner, which makes them ALL."""
+    """Nine images, more than are explained at once: those of even number with a bright corner, which makes them ALL."""
     folder = tmp_path_factory.mktemp("images")
     for number, image in enumerate(0.2 * random_images(9, SIZE)):
         image[:8, :8] = 0 if number % 2 else 255
