@@ -88,17 +88,22 @@ def percentile_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[f
     return float(low), float(high)
 
 
-def iter_jackknife_counts(n_units: int, rows: int | None = None) -> Iterator[np.ndarray]:
+def iter_jackknife_counts(n_units: int, rows: int | None = None, *, most: int = 2000) -> Iterator[np.ndarray]:
     """Yield uint16 [rows, n_units], in all ``n_units`` rows: each leaves out one unit and counts every other once.
 
-    In the form of `iter_counts`, so that what evaluates resamples evaluates the jackknife too.
+    In the form of `iter_counts`, so that what evaluates resamples evaluates the jackknife too. Of more than ``most``
+    units, ``most`` random blocks (the same in every call) are left out instead, one after the other: a block's
+    influence is the sum of its units', so the acceleration that `bca_interval` takes from it stays the same but for a
+    sampling error of about 0.4 / ``most``.
     """
     rows = rows or max(1, _CHUNK_ELEMENTS // max(1, n_units))
-    for start in range(0, n_units, rows):
-        left_out = np.arange(start, min(start + rows, n_units))
-        counts = np.ones((len(left_out), n_units), dtype=np.uint16)
-        counts[np.arange(len(left_out)), left_out] = 0
-        yield counts
+    blocks = min(n_units, most)
+    block = np.arange(n_units)
+    if blocks < n_units:
+        block = np.random.Generator(np.random.PCG64(0)).permutation(n_units) % blocks
+    for start in range(0, blocks, rows):
+        left_out = np.arange(start, min(start + rows, blocks))
+        yield (block[None, :] != left_out[:, None]).astype(np.uint16)
 
 
 def bca_interval(
@@ -112,7 +117,7 @@ def bca_interval(
     Args:
         values: [R], the resampled metric.
         estimate: the metric of the sample itself.
-        jackknife: [U], the metric with one unit left out each; units as in the resampling.
+        jackknife: [U], the metric with one unit left out each, units as in the resampling; or one block of units.
         confidence: between 0 and 1.
 
     Returns:

@@ -68,6 +68,24 @@ def test_jackknife_leaves_out_each_unit_once():
     assert np.array_equal(counts, 1 - np.eye(5))
 
 
+def test_jackknife_of_many_units_is_by_blocks():
+    counts = np.concatenate(list(iter_jackknife_counts(23, rows=3, most=5)))
+    assert counts.shape == (5, 23)
+    # Each unit is left out once; blocks differ by one unit at most, and are not neighbours.
+    assert (counts == 0).sum(axis=0).tolist() == [1] * 23
+    assert sorted((counts == 0).sum(axis=1).tolist()) == [4, 4, 5, 5, 5]
+    assert np.abs(np.diff(np.flatnonzero(counts[0] == 0))).max() > 1
+    # The same acceleration, hence the same interval, as one unit at a time.
+    values = np.random.default_rng(7).exponential(size=1500)
+    means = np.concatenate([count @ values / 1500 for count in iter_counts(1500, 3000, 0)])
+    ends = []
+    for most in (1500, 300):
+        jackknife = [c @ values / c.sum(axis=1) for c in iter_jackknife_counts(1500, most=most)]
+        ends.append(bca_interval(means, values.mean(), np.concatenate(jackknife)))
+    width = ends[0][1] - ends[0][0]
+    assert ends[1] == pytest.approx(ends[0], abs=0.01 * width)
+
+
 def test_bca_is_that_of_scipy():
     values = np.random.default_rng(2).exponential(size=40)
     reference = stats.bootstrap((values,), np.mean, n_resamples=800, method="BCa", rng=np.random.default_rng(1))
@@ -166,3 +184,19 @@ def test_the_clustered_interval_covers_and_the_naive_one_does_not():
     assert covered["percentile"] / n_sets == pytest.approx(0.95, abs=0.045)
     assert covered["bca"] / n_sets == pytest.approx(0.95, abs=0.045)
     assert covered["wilson"] / n_sets < 0.75
+
+
+@pytest.mark.parametrize("total", [20, 100, 589])
+def test_wilson_covers_independent_images(total):
+    """Exactly, without a simulation: the probability of every count whose interval holds the true share.
+
+    It goes up and down with the share; on average it is close to 95 % (Brown, Cai and DasGupta, Statistical Science 16,
+    2001, figure 10).
+    """
+    truths = np.linspace(0.5, 0.99, 197)
+    ends = np.array([wilson_interval(count, total) for count in range(total + 1)])
+    inside = (ends[:, :1] <= truths) & (truths <= ends[:, 1:])
+    covered = (stats.binom.pmf(np.arange(total + 1)[:, None], total, truths) * inside).sum(axis=0)
+    assert covered.mean() == pytest.approx(0.95, abs=0.01)
+    assert covered.min() > 0.83
+    assert covered[np.argmin(np.abs(truths - 0.9))] == pytest.approx(0.95, abs=0.03)
