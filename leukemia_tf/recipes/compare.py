@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 from leukemia_tf.errors import InputError
 from leukemia_tf.files import read_json, write_json, write_text
 from leukemia_tf.recipes.run import RESEARCH_USE, Run
-from leukemia_tf.recipes.summary import POOLED_FILE
+from leukemia_tf.recipes.summary import GROUP_FILE, POOLED_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,12 +160,7 @@ def _read_all(folders: Sequence[str | os.PathLike]) -> list[Judged]:
         )
     judged = []
     for path, name in zip(paths, _names(paths)):
-        for file in ("predictions.csv", "metrics.json"):
-            if not (path / file).is_file():
-                what = f"a folder without {file}: is its training finished?" if path.is_dir() else "no such folder"
-                raise InputError(
-                    f"`RUN` is the folder of a finished run, or one of its evaluations. Received: {path} ({what})"
-                )
+        _check_judged(path)
         frame, classes = read_predictions(path / "predictions.csv")
         judged.append(Judged(path, name, frame, classes, read_json(path / "metrics.json"), _facts(path)))
     first = judged[0]
@@ -176,6 +171,17 @@ def _read_all(folders: Sequence[str | os.PathLike]) -> list[Judged]:
                 f"{', '.join(first.classes)} in `{first.name}`"
             )
     return judged
+
+
+def _check_judged(path: pathlib.Path) -> None:
+    missing = [name for name in ("predictions.csv", "metrics.json") if not (path / name).is_file()]
+    if not missing:
+        return
+    what = f"a folder without {missing[0]}: is its training finished?" if path.is_dir() else "no such folder"
+    if (path / GROUP_FILE).is_file():
+        inside = sorted(item.name for item in path.iterdir() if (item / "predictions.csv").is_file())
+        what = f"repeated runs: name one of them, {', '.join(inside)}" if inside else "repeated runs, none finished"
+    raise InputError(f"`RUN` is the folder of a finished run, or one of its evaluations. Received: {path} ({what})")
 
 
 def _facts(path: pathlib.Path) -> dict[str, Any]:
@@ -227,6 +233,10 @@ def _explain(differences: pd.DataFrame, bootstrap: int, seed: int) -> list[str]:
         names = ", ".join(name.replace("_", " ") for name in dict.fromkeys(rows["metric"]))
         alike = ", which allows for images of one subject being alike" if first.unit == "subject" else ""
         lines.append(f"p of {names}: {_TESTS[test]}{alike}.")
+    lines.append(
+        f"Each run is one training, or one cross-validation: the intervals tell what other {first.unit}s would change, "
+        "not what another seed would (--seeds of a training)."
+    )
     tests = int(differences["p_value"].notna().sum())
     lines.append(
         f"Multiplicity: Holm's correction over all {tests} tests of the table; the intervals are not corrected."

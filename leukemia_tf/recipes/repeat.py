@@ -20,7 +20,7 @@ from leukemia_tf.recipes.fitting import is_network
 from leukemia_tf.recipes.prepare import folds_of_file, groups_as_asked, split_as_asked
 from leukemia_tf.recipes.recipe import Recipe
 from leukemia_tf.recipes.run import Run
-from leukemia_tf.recipes.summary import Part, is_finished, write_summary
+from leukemia_tf.recipes.summary import GROUP_FILE, Part, is_finished, write_summary
 from leukemia_tf.recipes.train_recipe import recipe_differences, train_recipe
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from leukemia_tf.data import Manifest
 
 log = logging.getLogger(__name__)
-
-GROUP_FILE = "group.json"
-"""What a group of runs was begun with."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Group:

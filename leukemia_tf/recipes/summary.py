@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 
+GROUP_FILE = "group.json"
+"""What a group of runs was begun with."""
+
 POOLED_FILE = "pooled.json"
 """What the pooled predictions in a folder are of."""
 

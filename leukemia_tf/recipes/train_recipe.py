@@ -178,11 +178,13 @@ def recipe_differences(stored: dict[str, Any], recipe: Recipe) -> list[str]:
     """What a stored recipe has otherwise, but for what a resumed command may change; one phrase each."""
     # Through the dataclass, so that a field which the version that wrote the file lacked has its default.
     there = Recipe.from_dict(stored).to_dict()
-    return [
-        f"{name} is {old!r} there and {new!r} here"
+    differences = {
+        name: f"{name} is {old!r} there and {new!r} here"
         for name, old, new in _differences(there, recipe.to_dict())
         if name.split(".")[0] not in _MAY_CHANGE
-    ]
+    }
+    # Of another recipe nearly everything differs, and its name says it all.
+    return [differences["name"]] if "name" in differences else list(differences.values())
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -122,6 +122,12 @@ def test_what_is_no_run(runs, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             compare_runs(folders)
+    (tmp_path / "seed-1").mkdir()
+    write_json(tmp_path / "group.json", {})
+    for expected in ("repeated runs, none finished", "repeated runs: name one of them, seed-1"):
+        with pytest.raises(InputError, match=expected):
+            compare_runs([runs / "first", tmp_path])
+        (tmp_path / "seed-1" / "predictions.csv").touch()
     with pytest.raises(InputError, match="`--baseline` is one of the runs, first, second. Received: third"):
         compare_runs([runs / "first", runs / "second"], baseline="third")
     with pytest.raises(InputError, match="`metrics` must name some of .*; received speed"):

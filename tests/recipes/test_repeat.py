@@ -231,6 +231,8 @@ def test_what_is_refused(folded, data, tmp_path):
             repeat_recipe(estimator(data), tmp_path / "run", **options, progress=False)
     with pytest.raises(InputError, match="--folds is 2 there and 3 here; seed is 0 there and 1 here"):
         repeat_recipe(network(data, seed=1), folded.path, folds=3, progress=False)
+    with pytest.raises(InputError, match="another recipe: name is 'tiny' there and 'greyness' here. Give that command"):
+        repeat_recipe(estimator(data), folded.path, folds=2, progress=False)
     with pytest.raises(InputError, match="is a new or empty folder"):
         repeat_recipe(network(data), folded.path / "fold-1", folds=3, progress=False)
     with pytest.raises(InputError, match="`data.split_fold` is a fold of `data.split_file`"):
