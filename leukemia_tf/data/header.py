@@ -21,6 +21,7 @@ _SUFFIXES = {
 }
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"BM", b"II*\0", b"MM\0*")
 _BITS_PER_SAMPLE = 258  # TIFF tag
+_JPEG_SETTINGS = (("quantization", {}), ("layer", []))
 
 
 class BrokenImage(InputError):
@@ -91,6 +92,11 @@ def read_header(data: bytes, path: str = "") -> Header:
         BrokenImage: if the bytes are no JPEG, PNG, BMP or TIFF image, hold more than 100 megapixels, or have a
             pixel layout without a defined range (32-bit integers or floating point).
     """
+    return read_settings(data, path)[0]
+
+
+def read_settings(data: bytes, path: str = "") -> tuple[Header, dict]:
+    """`read_header`, and how the file was written: Pillow's `info`, of a JPEG also `quantization` and `layer`."""
     if not data:
         raise BrokenImage(path, "the file is empty (0 bytes)")
     try:
@@ -98,6 +104,9 @@ def read_header(data: bytes, path: str = "") -> Header:
             # A JPEG that holds further pictures (MPO) is read as the JPEG it starts with.
             kind = "JPEG" if image.format == "MPO" else image.format
             header = Header(kind, image.width, image.height, image.mode, _bits(image, data), _frames(image))
+            settings = dict(image.info)
+            if kind == "JPEG":
+                settings |= {name: getattr(image, name, default) for name, default in _JPEG_SETTINGS}
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenImage(path, _too_large(one_line(error))) from error
     except Image.UnidentifiedImageError as error:
@@ -112,7 +121,7 @@ def read_header(data: bytes, path: str = "") -> Header:
         raise BrokenImage(path, f"the image has no pixels; received {header.width} x {header.height}")
     if header.mode in ("I", "F") and header.format != "PNG":  # older Pillow calls the 16 bits of a PNG "I"
         raise BrokenImage(path, f"samples must have 8 or 16 bits; received 32-bit samples (mode {header.mode!r})")
-    return header
+    return header, settings
 
 
 def one_line(error: BaseException, limit: int = 160) -> str:

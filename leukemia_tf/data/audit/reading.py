@@ -23,7 +23,7 @@ from PIL import Image
 
 from leukemia_tf.data.audit.cues import CUES, header_cues, pixel_cues
 from leukemia_tf.data.audit.halve import halve
-from leukemia_tf.data.header import BrokenImage, Header, one_line, read_header
+from leukemia_tf.data.header import BrokenImage, Header, one_line, read_settings
 from leukemia_tf.data.manifest import Manifest
 from leukemia_tf.data.medmnist import read_array, split_reference, to_rgb
 from leukemia_tf.data.progress import track
@@ -32,8 +32,8 @@ from leukemia_tf.data.threads import map_threads
 
 SIZE = 64
 MAX_FILE_BYTES = 1 << 30
-# A JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its size that is at least this: enough for small print.
-_REDUCED = 160
+# A JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its size that is more than this: enough for small print.
+_REDUCED = 112
 # Images that a thread reads before it hands them over.
 _BATCH = 8
 _JPEG_END = b"\xff\xd9"
@@ -145,12 +145,12 @@ def read_one(file: str | os.PathLike, path: str) -> ImageFacts:
         return ImageFacts(reason=error.reason)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        header = read_header(data, path)
+        header, settings = read_settings(data, path)
     except BrokenImage as error:
         return ImageFacts(sha256, error.reason, len(data))
     size = {"bytes": len(data), "width": header.width, "height": header.height, "header": header}
     try:
-        image, settings = _decode(data, header)
+        image = _decode(data, header, _REDUCED)
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise what they meet
@@ -170,7 +170,7 @@ def read_picture(manifest: Manifest, path: str, index: int | None, side: int = 1
     else:
         try:
             data = read_regular(image_file(manifest, path), path)
-            pixels = _decode(data, read_header(data, path))[0]
+            pixels = _decode(data, read_settings(data, path)[0], side - 1)
         except MemoryError:
             raise
         except Exception:  # whatever Pillow's decoders meet: the audit has named the file already
@@ -186,14 +186,14 @@ def read_regular(file: str | os.PathLike, path: str) -> bytes:
     Raises:
         BrokenImage: if it is missing, no regular file, not readable, or larger than 1 GiB.
     """
-    file = pathlib.Path(file)
     try:
-        facts = file.stat()
+        facts = os.stat(file)
         if not stat.S_ISREG(facts.st_mode):
             raise BrokenImage(path, f"not a regular file ({_kind(facts.st_mode)})")
         if facts.st_size > MAX_FILE_BYTES:
             raise BrokenImage(path, f"files of at most 1 GiB are accepted; received {facts.st_size} bytes")
-        return file.read_bytes()
+        with open(file, "rb", buffering=0) as stream:
+            return stream.readall()
     except OSError as error:
         raise BrokenImage(path, f"cannot be read ({error.strerror or one_line(error)})") from error
 
@@ -208,35 +208,31 @@ def make_thumbnail(image: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
 
 
-def _decode(data: bytes, header: Header) -> tuple[np.ndarray, dict]:
-    """Return RGB pixels, a large image's at a reduced size, and what the decoder knows of how the file was written."""
-    if header.format == "JPEG" and _JPEG_END not in data:
+def _decode(data: bytes, header: Header, least: int) -> np.ndarray:
+    """RGB pixels, of a large image at a reduced size, whose shorter side is still more than `least`."""
+    # Looked for from the end, where it should be.
+    if header.format == "JPEG" and data.rfind(_JPEG_END) < 0:
         raise ValueError("no end-of-image marker")
-    with Image.open(io.BytesIO(data)) as image:
-        settings = dict(image.info)
-        if header.format == "JPEG":
-            settings["quantization"] = getattr(image, "quantization", {})
-            settings["layer"] = getattr(image, "layer", [])
-        pixels = _decode_fast(data, header)
-        if pixels is None:
+    pixels = _decode_fast(data, header, least)
+    if pixels is None:
+        with Image.open(io.BytesIO(data)) as image:
             if header.format == "JPEG":
-                image.draft(None, (_REDUCED, _REDUCED))
+                image.draft(None, (least + 1, least + 1))
             image.load()
             if image.mode.startswith("I"):
-                grey = (np.asarray(image) >> 8).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=-1), settings
-            pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    # What follows looks at no detail finer than this.
-    while min(pixels.shape[:2]) >= 2 * _REDUCED:
+                pixels = np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
+            else:
+                pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    while min(pixels.shape[:2]) > 2 * least:
         pixels = halve(pixels)
-    return pixels, settings
+    return pixels
 
 
-def _decode_fast(data: bytes, header: Header) -> np.ndarray | None:
+def _decode_fast(data: bytes, header: Header, least: int) -> np.ndarray | None:
     """RGB pixels of ordinary JPEG and BMP files, by OpenCV in half the time; None leaves the file to Pillow."""
     if header.format == "JPEG" and header.mode in ("RGB", "L"):
         size = min(header.width, header.height)
-        flag = next((flag for factor, flag in _REDUCED_FLAGS if size >= factor * _REDUCED), cv2.IMREAD_COLOR)
+        flag = next((flag for factor, flag in _REDUCED_FLAGS if size > factor * least), cv2.IMREAD_COLOR)
     elif header.format == "BMP" and header.bits == 24 and not any(data[30:34]):
         # OpenCV does not mind when the last rows are missing.
         start, rows = int.from_bytes(data[10:14], "little"), (3 * header.width + 3) // 4 * 4 * header.height

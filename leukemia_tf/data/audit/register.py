@@ -23,6 +23,7 @@ _BACK = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _BACK_NEAREST = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
 _LEAST_OVERLAP = 0.2
 _PROMISING = 0.78
+_WHITE = 251
 _CLIPPED = 0.05
 _GOOD = 0.9
 _PLAIN, _RICH = 400.0, 700.0
@@ -128,10 +129,12 @@ class Registration:
         half = SIZE // 2
         self._small_disc = cv2.resize(self._disc, (half, half), interpolation=cv2.INTER_AREA)
         self._small_bands = np.empty((len(thumbnails), half, half), np.uint8)
+        self._white = np.empty(len(thumbnails))
 
         def fill(start: int) -> None:
             for row in range(start, min(start + 256, len(thumbnails))):
                 self._small_bands[row] = halve(_band(thumbnails[row]))
+                self._white[row] = cv2.countNonZero(cv2.inRange(thumbnails[row], _WHITE, 255)) / SIZE**2
 
         collections.deque(map_threads(fill, range(0, len(thumbnails), 256)), maxlen=0)
 
@@ -145,14 +148,17 @@ class Registration:
             second: row of the picture it should agree with.
             small: float32 [2, 3] for pictures of half the size (`scale_matrices(matrix, 0.5)`).
         """
-        warped = cv2.warpAffine(self._small_bands[first], small, _SMALL, flags=_BACK, borderValue=128)
+        return self._agreement(self._small_bands[first], self._small_bands[second], small)
+
+    def _agreement(self, one: np.ndarray, two: np.ndarray, small: np.ndarray) -> float:
+        warped = cv2.warpAffine(one, small, _SMALL, flags=_BACK, borderValue=128)
         shared = cv2.warpAffine(self._small_disc, small, _SMALL, flags=_BACK_NEAREST)
         mask = (shared & self._small_disc).ravel()
         if cv2.countNonZero(mask) < _LEAST_OVERLAP * mask.size:
             return 0.0
         # Bands have the mean 0 (stored as 128), so that three products are all it takes.
         a = (warped.ravel() - _ZERO) * mask
-        b = (self._small_bands[second].ravel() - _ZERO) * mask
+        b = (two.ravel() - _ZERO) * mask
         return float(a @ b) / max(float(a @ a) * float(b @ b), 1.0) ** 0.5
 
     def refine(self, first: int, second: int, matrix: np.ndarray) -> Match | None:
@@ -168,20 +174,24 @@ class Registration:
             None if the transformation is no likely one, or leaves too little to compare.
         """
         one, two = self.thumbnails[first], self.thumbnails[second]
-        tries, small = [matrix], scale_matrices(matrix, 0.5)
-        agreement = self.agreement(first, second, small)
-        better = _maximise(halve(one), halve(two), small, _INNER // 2, 8)
-        if better is not None and _likely(better):
-            tries.append(scale_matrices(better, 2.0))
-        begin = 0
-        if len(tries) > 1 and (improved := self.agreement(first, second, better)) > agreement:
-            agreement, begin = improved, 1
+        bands = self._small_bands[first], self._small_bands[second]
+        brighter = self._white[first] - self._white[second]
+        if abs(brighter) > _CLIPPED:
+            # One of them was overexposed: the other is made to look like it before their edges are compared.
+            one, two = (one, _tone(two, one, self._disc)) if brighter > 0 else (_tone(one, two, self._disc), two)
+            bands = halve(_band(one)), halve(_band(two))
+        small = scale_matrices(matrix, 0.5)
+        agreement = self._agreement(*bands, small)
+        # Two steps already tell copies from others.
+        better = _maximise(halve(one), halve(two), small, _INNER // 2, 2)
+        if better is not None and _likely(better) and (improved := self._agreement(*bands, better)) > agreement:
+            agreement, matrix = improved, scale_matrices(better, 2.0)
         if agreement < _PROMISING:
             return None
-        full = _maximise(one, two, tries[begin], _INNER, 15)
+        full = _maximise(one, two, matrix, _INNER, 15)
         match = self._compare(first, second, full) if full is not None and _likely(full) else None
         if match is None or match.score < _GOOD:
-            others = (match, self._compare(first, second, tries[begin]))
+            others = (match, self._compare(first, second, matrix))
             match = max((one for one in others if one is not None), key=lambda one: one.score, default=None)
         return match
 
