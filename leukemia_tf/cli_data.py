@@ -1,4 +1,4 @@
-"""``leukemia-tf data ...``: list, show, fetch, verify and init. It parses, calls and prints."""
+"""``leukemia-tf data ...``: list, show, fetch, verify, init and split. It parses, calls and prints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_data_commands(subparsers) -> argparse._SubParsersAction:
     Returns:
         The sub-commands of ``data``, to which further ones (``audit``) can be added.
     """
-    data = subparsers.add_parser("data", help="known data sets: list, show, fetch, verify; a manifest for your own")
+    data = subparsers.add_parser("data", help="known data sets: list, show, fetch, verify; a manifest, splits and folds of your own")
     commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="list the known data sets")
@@ -45,6 +45,41 @@ def add_data_commands(subparsers) -> argparse._SubParsersAction:
     init.add_argument("path", metavar="PATH", help="folder of class folders")
     init.add_argument("--output", metavar="FILE.yaml", help="write it there, in PATH, instead of to standard output")
     _finish(init, _init)
+
+    split = commands.add_parser(
+        "split",
+        help="write a split, or the folds of a cross-validation, for --split",
+        description="Write split.csv, or with folds a file for each: `train RECIPE --split FILE` uses one of them. By "
+        "subject wherever subjects are known; identical images, and the groups of --groups, stay together.",
+    )
+    split.add_argument(
+        "data", metavar="PATH_OR_NAME", help="a data set's name, a folder, a CSV table or a MedMNIST .npz"
+    )
+    split.add_argument("--output", metavar="FOLDER", required=True, help="where to write the files")
+    kind = split.add_mutually_exclusive_group()
+    kind.add_argument("--folds", type=int, help="so many folds, each the test part once")
+    kind.add_argument("--official-folds", action="store_true", help="the folds that came with the data (C-NMC 2019)")
+    kind.add_argument(
+        "--leave-one-source-out", action="store_true", help="each source (hospital, scanner) the test part once"
+    )
+    split.add_argument("--repeats", type=int, default=1, help="different partitions into --folds (default: 1)")
+    split.add_argument(
+        "--level", default="auto", help="auto (by subject where subjects are known), subject, image or official"
+    )
+    split.add_argument(
+        "--fractions", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), default=(0.6, 0.2, 0.2),
+        help="shares of a single split (default: 0.6 0.2 0.2)",
+    )  # fmt: skip
+    split.add_argument(
+        "--val-fraction", type=float, default=0.2, help="with folds: what validation takes of the rest (default: 0.2)"
+    )
+    split.add_argument("--groups", metavar="FILE", help="CSV (path,group) of images to keep together")
+    split.add_argument(
+        "--allow-leakage", action="store_true", help="permit --level image where subjects are known; runs are stamped"
+    )
+    split.add_argument("--seed", type=int, default=0, help="seed of the partition (default: 0)")
+    split.add_argument("--skip-broken", action="store_true", help="leave broken images out, and count them")
+    _finish(split, _split)
     return commands
 
 
@@ -107,4 +142,30 @@ def _init(options: argparse.Namespace) -> int:
     file = write_proposal(proposal, options.output)
     print("\n".join([*proposal.facts, *(f"? {line}" for line in proposal.unsure)]))
     print(f"{file}: check it, above all what begins with ?; then --data {file}")
+    return 0
+
+
+def _split(options: argparse.Namespace) -> int:
+    from leukemia_tf.data.split_data import split_data
+
+    written = split_data(
+        options.data,
+        options.output,
+        folds=options.folds,
+        repeats=options.repeats,
+        official_folds=options.official_folds,
+        leave_one_source_out=options.leave_one_source_out,
+        level=options.level,
+        fractions=options.fractions,
+        val_fraction=options.val_fraction,
+        groups_file=options.groups,
+        allow_leakage=options.allow_leakage,
+        seed=options.seed,
+        skip_broken=options.skip_broken,
+        progress=not options.quiet,
+    )
+    for entry in written:
+        print(entry.line())
+    if any(entry.leakage for entry in written):
+        print("LEAKY SPLIT: subjects are divided; its results are too good, and only measure the leak")
     return 0

@@ -134,3 +134,18 @@ def test_further_commands_can_be_added():
     commands.add_parser("audit").set_defaults(call=lambda options: 7)
     options = parser.parse_args(["data", "audit"])
     assert options.call(options) == 7
+
+
+def test_split(command, folder, tmp_path):
+    (tmp_path / "t.csv").write_text("path,label,subject\n" + "".join(
+        f"{p.relative_to(tmp_path).as_posix()},{p.parent.name},{p.stem.split('_')[0]}\n"
+        for p in sorted(folder.rglob("*.png"))
+    ))  # fmt: skip
+    code, out, _ = command("data", "split", tmp_path / "t.csv", "--output", tmp_path / "s", "--folds", 3, "--quiet")
+    assert code == 0 and out.count("by subject: train 4 images of 2 subjects, val 4 images of 2 subjects") == 3
+    assert sorted(file.name for file in (tmp_path / "s").iterdir()) == [f"partition0_fold{k}.csv" for k in range(3)]
+    arguments = ("data", "split", tmp_path / "t.csv", "--output", tmp_path / "s", "--level", "image", "--quiet")
+    code, _, lines = command(*arguments)
+    assert code == 2 and len(lines) == 1 and "--allow-leakage" in lines[0]
+    code, out, _ = command(*arguments, "--allow-leakage")
+    assert code == 0 and out.splitlines()[-1].startswith("LEAKY SPLIT")

@@ -15,7 +15,8 @@ the data set had before are looked for first and count as the same picture.
 --speed: the audit of JPEG files of 450 x 450 pixels against reading and decoding them once with the package's own
 `read_image`, in turn, in the same run. On a busy machine compare the processor times.
 --scaling: the search for copies on simulated thumbnails, 1 % of which are altered copies; and the index alone, the one
-part whose cost does not grow in proportion, on simulated descriptors up to 100,000 images; peak memory of the process.
+part whose cost does not grow in proportion, on simulated descriptors; both up to 100,000 images, each size in a process
+of its own; peak memory of that process.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shared", type=pathlib.Path, help="folder with data/pbc64.npz and the tar files")
     parser.add_argument("--each", type=int, default=30, help="planted copies of each transformation and strength")
     parser.add_argument("--images", type=int, default=15_000, help="images for --speed (default: 15000)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[12_500, 25_000], help="images for --scaling")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[12_500, 25_000, 100_000], help="for --scaling")
     parser.add_argument(
         "--index-sizes", type=int, nargs="+", default=[12_500, 25_000, 50_000, 100_000], help="for its index alone"
     )

@@ -1,4 +1,4 @@
-"""A CSV file that lists images: path, label, and perhaps subject and split."""
+"""A CSV file that lists images: path, label, and perhaps subject, split and source."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from leukemia_tf.errors import InputError
 log = logging.getLogger(__name__)
 
 _REQUIRED = ("path", "label")
-_OPTIONAL = ("subject", "split")
+_OPTIONAL = ("subject", "split", "source")
 
 
 def open_csv(file: str | os.PathLike, *, skip_broken: bool = False) -> tuple[Manifest, pd.DataFrame]:
-    """Open a CSV file with the columns path, label[, subject][, split]; paths are relative to its folder.
+    """Open a CSV file with the columns path, label[, subject][, split][, source]; paths are relative to its folder.
 
     Other columns are ignored. A split column makes the split official: its values are train, val (or valid,
-    validation) and test, in every row.
+    validation) and test, in every row. A source is where an image was made: a hospital, a scanner, a data set.
 
     Args:
         file: the CSV file (UTF-8, commas).
@@ -44,7 +44,7 @@ def open_csv(file: str | os.PathLike, *, skip_broken: bool = False) -> tuple[Man
     file = pathlib.Path(os.path.abspath(file))
     frame = _read(file)
     problems = _check_cells(frame, file.name)
-    rows, skipped, lines = [], [], {}
+    rows, skipped, lines, sources = [], [], {}, {}
     for number, row in enumerate(frame.to_dict("records"), start=2):
         if not row["path"]:
             continue
@@ -66,6 +66,7 @@ def open_csv(file: str | os.PathLike, *, skip_broken: bool = False) -> tuple[Man
         else:
             split = SPLIT_ALIASES.get(row.get("split", "").lower(), "")
             rows.append({"path": shown, "label": row["label"], "subject": row.get("subject", ""), "split": split})
+            sources[shown] = row.get("source", "") or file.stem
         lines.setdefault(shown, number)
     if not skip_broken:
         problems += [f"`{file.name}`: `{entry['path']}` does not exist" for entry in skipped]
@@ -88,6 +89,7 @@ def open_csv(file: str | os.PathLike, *, skip_broken: bool = False) -> tuple[Man
         root=file.parent,
     )
     table = make_table(rows, manifest.name)
+    table["source"] = table["path"].map(sources).astype("str")
     check_classes(table, manifest.classes, str(file))
     check_subjects(table, str(file))
     table.attrs["skipped"] = skipped
@@ -101,7 +103,7 @@ def _read(file: pathlib.Path) -> pd.DataFrame:
     if missing:
         raise InputError(
             f"`{file}`: column {' and '.join(f'`{name}`' for name in missing)} is missing; the columns are path, label"
-            f"[, subject][, split]; received {show(', '.join(frame.columns))}"
+            f"[, subject][, split][, source]; received {show(', '.join(frame.columns))}"
         )
     if not frame.columns.is_unique:
         raise InputError(f"`{file}`: each column may occur once; received {show(', '.join(frame.columns))}")
@@ -122,7 +124,7 @@ def _check_cells(frame: pd.DataFrame, name: str) -> list[str]:
                 f"`{name}` line {row + 2}: `{column}` is empty while other rows have one: fill in all or none"
                 for row in frame.index[frame[column] == ""]
             ]
-    for column in ("label", "subject"):
+    for column in ("label", "subject", "source"):
         if column in frame:
             for row, unusable in frame[column].map(lambda text: text and name_problem(text)).items():
                 if unusable:

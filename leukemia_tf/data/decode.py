@@ -15,12 +15,11 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from leukemia_tf.data.header import MAX_PIXELS, BrokenImage, Header, one_line, read_header
+from leukemia_tf.data.header import MAX_PIXELS, BrokenImage, Header, jpeg_is_complete, one_line, read_header
 
 __all__ = ["BrokenImage", "decode_bytes", "decode_image", "read_bytes", "read_image"]
 
 MAX_FILE_BYTES = 1 << 30
-_JPEG_END = b"\xff\xd9"
 
 
 def decode_image(encoded: tf.Tensor, channels: int = 3) -> tf.Tensor:
@@ -102,7 +101,7 @@ def decode_bytes(data: bytes, header: Header, path: str = "") -> np.ndarray:
     try:
         if header.format == "TIFF" or (header.format == "BMP" and header.bits != 24):
             return _with_pillow(data)
-        if header.format == "JPEG" and _JPEG_END not in data:
+        if header.format == "JPEG" and not jpeg_is_complete(data):
             raise ValueError("no end-of-image marker")
         return _traced_decode()(tf.constant(data)).numpy()
     except MemoryError:

@@ -130,6 +130,16 @@ def one_line(error: BaseException, limit: int = 160) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def jpeg_is_complete(data: bytes) -> bool:
+    """Whether an end-of-image marker follows the start of the picture itself (metadata may hold a small JPEG too)."""
+    place = 2
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+        # Segments say how long they are; a marker may be preceded by further FF bytes.
+        place += 1 if data[place + 1 : place + 2] == b"\xff" else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    # From the end, where it should be.
+    return data.rfind(b"\xff\xd9", place) >= 0
+
+
 def _too_large(received: str) -> str:
     return f"at most {MAX_PIXELS // 1_000_000} megapixels are accepted (it was not decoded); received {received}"
 

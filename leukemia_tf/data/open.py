@@ -31,7 +31,7 @@ def open_data(spec: str | os.PathLike | Manifest, *, skip_broken: bool = False) 
               `$LEUKEMIA_TF_DATA/<name>`, then in `<cache_dir>/datasets/<name>`;
             - a folder that holds a folder of JPEG, PNG, BMP or TIFF images for each class, or train, val and test
               folders with class folders in them;
-            - a `.csv` file: path, label[, subject][, split], paths relative to its folder;
+            - a `.csv` file: path, label[, subject][, split][, source], paths relative to its folder;
             - a `.npz` file in MedMNIST's format;
             - a `.yaml` manifest of layout "files", of the images in its own folder (see `leukemia-tf data init`);
             - a `Manifest` with a `root`.

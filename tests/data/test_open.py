@@ -171,18 +171,18 @@ def test_csv_with_everything(draw, tmp_path):
     elsewhere = draw("4.png", folder=tmp_path / "other") / "4.png"
     file = folder / "list.csv"
     file.write_text(
-        "\ufeffPath, label,subject,split,age\nimg/1.png,hem,01,Training,3\nimg\\2.png,all,1,train,4\n"
-        f"3.png,all,2,validation,5\n{elsewhere},hem,NA,test,6\n",
+        "\ufeffPath, label,subject,split,age,Source\nimg/1.png,hem,01,Training,3,A\nimg\\2.png,all,1,train,4,A\n"
+        f"3.png,all,2,validation,5,B\n{elsewhere},hem,NA,test,6,B\n",
         encoding="utf-8",
     )
     manifest, table = open_data(file)
     assert manifest.classes == ("hem", "all") and manifest.official_split and manifest.name == "list"
-    assert rows(table, "path", "label", "subject", "split") == sorted(
+    assert rows(table, "path", "label", "subject", "split", "source") == sorted(
         [
-            (elsewhere.as_posix(), "hem", "NA", "test"),
-            ("3.png", "all", "2", "val"),
-            ("img/1.png", "hem", "01", "train"),
-            ("img/2.png", "all", "1", "train"),
+            (elsewhere.as_posix(), "hem", "NA", "test", "B"),
+            ("3.png", "all", "2", "val", "B"),
+            ("img/1.png", "hem", "01", "train", "A"),
+            ("img/2.png", "all", "1", "train", "A"),
         ]
     )
 
@@ -200,6 +200,7 @@ def test_csv_with_everything(draw, tmp_path):
         ("path,label,split\n1.png,a,train\n2.png,b,holdout\n", ["received 'holdout'"]),
         ("path,label,split\n1.png,a,train\n2.png,b,\n", ["line 3: `split` is empty"]),
         ("path,label,subject\n1.png,a,x\n2.png,b,\n", ["line 3: `subject` is empty"]),
+        ("path,label,source\n1.png,a,x\n2.png,b,\n", ["line 3: `source` is empty"]),
         (
             "path,label,subject,split\n1.png,a,x,train\n2.png,b,y,train\n3.png,a,x,test\n",
             ["subject `x` lies in train, test"],

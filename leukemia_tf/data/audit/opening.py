@@ -48,7 +48,9 @@ def _open_csv(path: pathlib.Path) -> tuple[Manifest, pd.DataFrame]:
         {**entry, "path": relative_path(pathlib.Path(entry["path"]), path.parent)} for entry in table.attrs["skipped"]
     ]
     rows = table.assign(path=[relative_path(pathlib.Path(name), path.parent) for name in table["path"]])
+    sources = dict(zip(rows["path"], rows["source"]))
     table = make_table(rows.drop(columns="source").to_dict("records"), manifest.name)
+    table["source"] = table["path"].map(sources).astype("str")
     shown = [relative_path(file, path.parent) for file in files]
     table = apply_split(table, pd.DataFrame({"path": shown, "split": frame[names["split"]]}))
     table.attrs["skipped"] = skipped

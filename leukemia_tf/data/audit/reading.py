@@ -23,7 +23,7 @@ from PIL import Image
 
 from leukemia_tf.data.audit.cues import CUES, header_cues, pixel_cues
 from leukemia_tf.data.audit.halve import halve
-from leukemia_tf.data.header import BrokenImage, Header, one_line, read_settings
+from leukemia_tf.data.header import BrokenImage, Header, jpeg_is_complete, one_line, read_settings
 from leukemia_tf.data.manifest import Manifest
 from leukemia_tf.data.medmnist import read_array, split_reference, to_rgb
 from leukemia_tf.data.progress import track
@@ -36,7 +36,6 @@ MAX_FILE_BYTES = 1 << 30
 _REDUCED = 112
 # Images that a thread reads before it hands them over.
 _BATCH = 8
-_JPEG_END = b"\xff\xd9"
 _REDUCED_FLAGS = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
@@ -210,8 +209,7 @@ def make_thumbnail(image: np.ndarray) -> np.ndarray:
 
 def _decode(data: bytes, header: Header, least: int) -> np.ndarray:
     """RGB pixels, of a large image at a reduced size, whose shorter side is still more than `least`."""
-    # Looked for from the end, where it should be.
-    if header.format == "JPEG" and data.rfind(_JPEG_END) < 0:
+    if header.format == "JPEG" and not jpeg_is_complete(data):
         raise ValueError("no end-of-image marker")
     pixels = _decode_fast(data, header, least)
     if pixels is None:

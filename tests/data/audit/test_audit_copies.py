@@ -65,6 +65,20 @@ def test_the_transformation_in_words(found, number, words):
     assert told.startswith(words) or words in told
 
 
+def test_an_overexposed_copy_is_found_either_way_round():
+    pictures = thumbnails(CELLS[:30])
+    start = np.float32([[1, 0, 0.6], [0, 1, -0.4]])
+    for gain, white in ((1.35, 0.5), (1.6, 0.7)):
+        bright = np.stack([cv2.convertScaleAbs(picture, alpha=gain) for picture in pictures[:12]])
+        assert (bright == 255).mean() > white - 0.05
+        registration = Registration(np.concatenate([pictures, bright]))
+        for row in range(12):
+            for pair in ((row, 30 + row), (30 + row, row)):
+                assert registration.refine(*pair, start).is_copy
+            match = registration.refine(row + 1, 30 + row, start)
+            assert match is None or not match.is_copy
+
+
 def test_no_copies_among_few_images_and_blank_ones():
     assert len(find_copies(thumbnails(CELLS[:1]), progress=False)) == 0
     assert len(find_copies(np.empty((0, 64, 64), np.uint8), progress=False)) == 0

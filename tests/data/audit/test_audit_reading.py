@@ -31,8 +31,13 @@ def hostile():
     jpeg, tiff, huge = encode("JPEG"), encode("TIFF"), bytearray(encode())
     huge[16:24] = (20_000).to_bytes(4, "big") * 2
     huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
+    exif = Image.Exif()
+    exif[271] = b"end \xff\xd9 of a small picture inside".decode("latin-1")
+    camera = encode("JPEG", size=200, exif=exif.tobytes() + b"\xff\xd9")
+    assert camera.index(b"\xff\xd9") < 1000 < len(camera) // 2
     return {
         "a/short.jpg": jpeg[: len(jpeg) // 2],
+        "a/short_with_picture_inside.jpg": camera[: len(camera) // 2],
         "a/short.png": encode()[:-200],
         "a/short.bmp": encode("BMP")[:-100],
         "a/short.tif": tiff[: len(tiff) // 2],
@@ -52,7 +57,7 @@ def write(folder, contents):
 def test_what_training_refuses_the_audit_names(tmp_path):
     odd = {
         "a/grey.png": encode(mode="L"), "a/cmyk.jpg": encode("JPEG", "CMYK"), "b/palette.bmp": encode("BMP", "P"),
-        "b/really.png": encode("JPEG"), "b/plain.bmp": encode("BMP"), "b/plain.jpg": encode("JPEG"),
+        "b/really.png": encode("JPEG"), "b/progressive.jpg": encode("JPEG", progressive=True), "b/plain.bmp": encode("BMP"), "b/plain.jpg": encode("JPEG"),
     }  # fmt: skip
     write(tmp_path, {**hostile(), **odd})
     manifest, table = open_data(tmp_path)
