@@ -91,7 +91,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     add_compare_command(commands)
     add_explain_command(commands, _load_tensorflow)
     add_zoo_commands(commands, _load_tensorflow)
-    add_data_commands(commands)
+    add_data_commands(commands, _load_tensorflow)
     add_audit_command(commands)
     return parser
 

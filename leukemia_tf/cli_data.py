@@ -7,16 +7,19 @@ import sys
 from typing import Callable
 
 
-def add_data_commands(subparsers) -> argparse._SubParsersAction:
+def add_data_commands(subparsers, load_tensorflow: Callable[[], None]) -> argparse._SubParsersAction:
     """Add the command ``data`` with its own commands to those of a parser.
 
     Args:
         subparsers: what `ArgumentParser.add_subparsers` returned.
+        load_tensorflow: imports TensorFlow quietly; called before images are decoded with it.
 
     Returns:
         The sub-commands of ``data``, to which further ones (``audit``) can be added.
     """
-    data = subparsers.add_parser("data", help="known data sets: list, show, fetch, verify; a manifest, splits and folds of your own")
+    data = subparsers.add_parser(
+        "data", help="known data sets: list, show, fetch, verify; a manifest and splits of your own"
+    )
     commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="list the known data sets")
@@ -79,7 +82,7 @@ def add_data_commands(subparsers) -> argparse._SubParsersAction:
     )
     split.add_argument("--seed", type=int, default=0, help="seed of the partition (default: 0)")
     split.add_argument("--skip-broken", action="store_true", help="leave broken images out, and count them")
-    _finish(split, _split)
+    _finish(split, lambda options: _split(options, load_tensorflow))
     return commands
 
 
@@ -145,7 +148,8 @@ def _init(options: argparse.Namespace) -> int:
     return 0
 
 
-def _split(options: argparse.Namespace) -> int:
+def _split(options: argparse.Namespace, load_tensorflow: Callable[[], None]) -> int:
+    load_tensorflow()
     from leukemia_tf.data.split_data import split_data
 
     written = split_data(

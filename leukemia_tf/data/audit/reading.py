@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import io
 import os
-import pathlib
 import stat
 import warnings
 from typing import Iterator

@@ -57,7 +57,8 @@ def write(folder, contents):
 def test_what_training_refuses_the_audit_names(tmp_path):
     odd = {
         "a/grey.png": encode(mode="L"), "a/cmyk.jpg": encode("JPEG", "CMYK"), "b/palette.bmp": encode("BMP", "P"),
-        "b/really.png": encode("JPEG"), "b/progressive.jpg": encode("JPEG", progressive=True), "b/plain.bmp": encode("BMP"), "b/plain.jpg": encode("JPEG"),
+        "b/really.png": encode("JPEG"), "b/progressive.jpg": encode("JPEG", progressive=True),
+        "b/plain.bmp": encode("BMP"), "b/plain.jpg": encode("JPEG"),
     }  # fmt: skip
     write(tmp_path, {**hostile(), **odd})
     manifest, table = open_data(tmp_path)
