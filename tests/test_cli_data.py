@@ -22,7 +22,7 @@ def command(capsys):
 
     def run(*arguments):
         parser = argparse.ArgumentParser("leukemia-tf")
-        add_data_commands(parser.add_subparsers())
+        add_data_commands(parser.add_subparsers(), lambda: None)
         options = parser.parse_args(list(map(str, arguments)))
         try:
             code = options.call(options)
@@ -121,7 +121,7 @@ def test_init_then_verify_then_a_missing_file(command, folder, tmp_path):
 def test_help_and_listing_load_neither_tensorflow_nor_pandas():
     code = (
         "import argparse, sys; from leukemia_tf.cli_data import add_data_commands as add\n"
-        "p = argparse.ArgumentParser(); add(p.add_subparsers()); o = p.parse_args(['data', 'list']); o.call(o)\n"
+        "p = argparse.ArgumentParser(); add(p.add_subparsers(), None); o = p.parse_args(['data', 'list']); o.call(o)\n"
         "print(sorted({'tensorflow', 'keras', 'pandas', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -130,7 +130,7 @@ def test_help_and_listing_load_neither_tensorflow_nor_pandas():
 
 def test_further_commands_can_be_added():
     parser = argparse.ArgumentParser()
-    commands = add_data_commands(parser.add_subparsers())
+    commands = add_data_commands(parser.add_subparsers(), lambda: None)
     commands.add_parser("audit").set_defaults(call=lambda options: 7)
     options = parser.parse_args(["data", "audit"])
     assert options.call(options) == 7
