@@ -61,9 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shared", type=pathlib.Path, help="folder with data/pbc64.npz and the tar files")
     parser.add_argument("--each", type=int, default=30, help="planted copies of each transformation and strength")
     parser.add_argument("--images", type=int, default=15_000, help="images for --speed (default: 15000)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[12_500, 25_000, 100_000], help="for --scaling")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[12_500, 25_000, 100_000], help="for --scaling")
     parser.add_argument(
-        "--index-sizes", type=int, nargs="+", default=[12_500, 25_000, 50_000, 100_000], help="for its index alone"
+        "--index-sizes", type=int, nargs="*", default=[12_500, 25_000, 50_000, 100_000], help="for its index alone"
     )
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args(arguments)
@@ -501,15 +501,18 @@ def simulated(count: int, size: int = 64, seed: int = 0) -> Iterator[np.ndarray]
 
 def scaling(options: argparse.Namespace) -> None:
     """The search for copies at growing numbers, each size in a process of its own, so that its memory is its own."""
-    rows = []
+    file = options.output / "scaling.csv"
     for work, sizes in ((search, options.sizes), (look_up_simulated, options.index_sizes)):
         for count in sizes:
             context = multiprocessing.get_context("spawn")
             with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-                rows.append(pool.submit(work, count).result())
-            print(json.dumps(rows[-1]), flush=True)
-            frame = pd.DataFrame(rows)
-            files.write_text(options.output / "scaling.csv", frame.to_csv(index=False, float_format="%.3f"))
+                row = pool.submit(work, count).result()
+            print(json.dumps(row), flush=True)
+            # Sizes that were measured by another call stay.
+            frame = pd.concat([pd.read_csv(file)] * file.exists() + [pd.DataFrame([row])])
+            frame = frame.drop_duplicates(["what", "images"], keep="last")
+            frame = frame.sort_values(["what", "images"], ascending=[False, True])
+            files.write_text(file, frame.to_csv(index=False, float_format="%.3f"))
 
 
 def look_up_simulated(count: int) -> dict:
