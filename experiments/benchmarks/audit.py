@@ -509,7 +509,8 @@ def scaling(options: argparse.Namespace) -> None:
                 row = pool.submit(work, count).result()
             print(json.dumps(row), flush=True)
             # Sizes that were measured by another call stay.
-            frame = pd.concat([pd.read_csv(file)] * file.exists() + [pd.DataFrame([row])])
+            before = [pd.read_csv(file)] if file.exists() else []
+            frame = pd.concat([*before, pd.DataFrame([row])])
             frame = frame.drop_duplicates(["what", "images"], keep="last")
             frame = frame.sort_values(["what", "images"], ascending=[False, True])
             files.write_text(file, frame.to_csv(index=False, float_format="%.3f"))
