@@ -12,7 +12,7 @@ from leukemia_tf.models.attention_maps import spatial_attention
 
 
 def attention_map(model: Any, images: np.ndarray, *, layer: str | None = None) -> Attribution:
-    """The mean of a model's spatial attention maps, each made to add up to one over an image.
+    """The mean of a model's spatial attention maps, each as a multiple of what even attention would give a pixel.
 
     Attention knows no class: the same map stands for all of them, and what is looked at may speak for either.
     ``classes`` holds the predicted ones.
@@ -23,7 +23,8 @@ def attention_map(model: Any, images: np.ndarray, *, layer: str | None = None) -
         layer: the only one wanted, by its name in `leukemia_tf.models.spatial_attention`.
 
     Returns:
-        Maps that add up to one over an image; ``parts`` holds each layer's as `spatial_attention` gives it.
+        Maps whose mean over an image is one: a model that prefers no place has ones everywhere. ``parts`` holds each
+        layer's map as `spatial_attention` gives it.
 
     Raises:
         InputError: if the model has no such layer.
@@ -32,5 +33,5 @@ def attention_map(model: Any, images: np.ndarray, *, layer: str | None = None) -
     parts = spatial_attention(network.model, images, None if layer is None else [layer])
     size = np.shape(images)[1]
     maps = [enlarge(part, size) for part in parts.values()]
-    mean = np.mean([one / one.sum(axis=(1, 2), keepdims=True) for one in maps], axis=0)
-    return Attribution("attention", mean.astype(np.float32), network.predicted(images), "share of attention", parts)
+    mean = np.mean([one / one.mean(axis=(1, 2), keepdims=True) for one in maps], axis=0)
+    return Attribution("attention", mean.astype(np.float32), network.predicted(images), "times even attention", parts)

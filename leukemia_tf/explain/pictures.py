@@ -98,14 +98,17 @@ def save_picture(path: str | os.PathLike, figure: Figure) -> None:
         figure.savefig(temporary, format="png")
 
 
-def overlay(image: np.ndarray, map_: np.ndarray, *, smooth: float = 0.0) -> tuple[np.ndarray, ScalarMappable]:
+def overlay(
+    image: np.ndarray, map_: np.ndarray, *, smooth: float = 0.0, top: float = 0.0
+) -> tuple[np.ndarray, ScalarMappable]:
     """The map in colour over the image in grey, the more opaque the more it says, and the scale of its colours.
 
     Args:
         image: (S, S, 3), RGB in [0, 255].
         map_: (S, S). With numbers below 0, red speaks for the class and blue against it, and the scale is symmetric;
-            else it begins at the least number where that is above 0 by much (attention), or at 0.
+            else it begins at 0.
         smooth: standard deviation in pixels of a blur before drawing, for maps that are noise to the eye.
+        top: the scale goes up to this at least, so that a map without preferences does not look as if it had some.
 
     Returns:
         uint8 (S, S, 3), and the mapping from numbers to colours.
@@ -113,21 +116,21 @@ def overlay(image: np.ndarray, map_: np.ndarray, *, smooth: float = 0.0) -> tupl
     values = np.asarray(map_, np.float32)
     if smooth:
         values = cv2.GaussianBlur(values, (0, 0), smooth)
-    largest = float(np.abs(values).max()) or 1.0
+    largest = max(float(np.abs(values).max()), top) or 1.0
     both = bool((values < 0).any())
-    low = -largest if both else (float(values.min()) if values.min() > 0.2 * largest else 0.0)
-    norm = Normalize(low, largest if largest > low else low + 1.0)
+    norm = Normalize(-largest if both else 0.0, largest)
     scale = ScalarMappable(norm, matplotlib.colormaps[_BOTH if both else _FOR])
-    strength = np.abs(values) / largest if both else np.clip(norm(values), 0, 1)
+    strength = np.abs(values) / largest
     grey = cv2.cvtColor(np.asarray(image).astype(np.uint8), cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    opacity = (_OPACITY * np.asarray(strength) ** _RISE)[..., None]
+    opacity = (_OPACITY * strength**_RISE)[..., None]
     mixed = (1 - opacity) * grey + opacity * 255 * scale.to_rgba(values)[..., :3]
     return mixed.round().astype(np.uint8), scale
 
 
 def _show_map(axes: Axes, image: np.ndarray, map_: np.ndarray, method: str) -> ScalarMappable:
     smooth = len(image) / 64 if method == "integrated_gradients" else 0.0
-    mixed, scale = overlay(image, map_, smooth=smooth)
+    # Attention is a multiple of even attention: 1 everywhere is the middle of the scale.
+    mixed, scale = overlay(image, map_, smooth=smooth, top=2.0 if method == "attention" else 0.0)
     axes.imshow(mixed)
     return scale
 

@@ -149,6 +149,7 @@ def test_colours_of_an_overlay():
     mixed, scale = overlay(image, one)
     assert scale.get_clim() == (-10, 10)
     assert mixed[2, 2, 0] > mixed[2, 2, 2] and mixed[4, 4, 2] > mixed[4, 4, 0]  # red for, blue against
+    assert overlay(image, np.ones((8, 8)), top=2)[1].get_clim() == (0, 2)
     for empty in (np.zeros((8, 8)), np.ones((8, 8))):
         assert np.isfinite(overlay(image, empty)[0]).all()
 

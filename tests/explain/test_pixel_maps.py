@@ -106,11 +106,11 @@ def test_attention_is_the_mean_of_the_layers():
     parts = spatial_attention(model, images)
     assert list(found.parts) == ["cbam", "filters"]
     shares = [enlarge(part, SIZE) for part in parts.values()]
-    expected = sum(one / one.sum(axis=(1, 2), keepdims=True) for one in shares) / 2
+    expected = sum(one / one.mean(axis=(1, 2), keepdims=True) for one in shares) / 2
     np.testing.assert_allclose(found.maps, expected, rtol=1e-4)
-    np.testing.assert_allclose(found.maps.sum(axis=(1, 2)), 1, rtol=1e-4)
+    np.testing.assert_allclose(found.maps.mean(axis=(1, 2)), 1, rtol=1e-4)
     only = attention_map(model, images, layer="filters")
-    np.testing.assert_allclose(only.maps, shares[1] / shares[1].sum(axis=(1, 2), keepdims=True), rtol=1e-4)
+    np.testing.assert_allclose(only.maps, shares[1] / shares[1].mean(axis=(1, 2), keepdims=True), rtol=1e-4)
     with pytest.raises(InputError, match="must have an attention layer"):
         attention_map(pooled(), images)
 
