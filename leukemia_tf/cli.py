@@ -109,6 +109,11 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", help="imagenet, none, a .weights.h5 file, or a folder of <backbone>_notop.weights.h5"
     )
+    parser.add_argument(
+        "--teacher",
+        metavar="RUN",
+        help="folder of a finished run to learn from beside the labels (see `--set distillation...` in the README)",
+    )
     parser.add_argument("--image-size", type=int, help="side of the images in pixels")
     parser.add_argument("--smoke", action="store_true", help="a run of seconds that only shows that all parts work")
     parser.add_argument("--split", metavar="FILE", help="use the split of this file, such as split.csv of another run")
@@ -145,9 +150,12 @@ def _common_arguments(parser: argparse.ArgumentParser, call) -> None:
 def _train(options: argparse.Namespace) -> int:
     from leukemia_tf.recipes.overrides import override, parse_assignments
     from leukemia_tf.recipes.registry import get_recipe
+    from leukemia_tf.recipes.teacher import taught_by
     from leukemia_tf.recipes.train_recipe import for_source, train_recipe
 
     recipe = for_source(get_recipe(options.recipe), options.data, smoke=options.smoke)
+    if options.teacher is not None:
+        recipe = taught_by(recipe, options.teacher)
     given = {
         "model.weights": options.weights,
         "data.image_size": options.image_size,
@@ -167,6 +175,7 @@ def _train(options: argparse.Namespace) -> int:
         return run_repeated(options, recipe, run_dir)
     run = train_recipe(recipe, run_dir, progress=not options.quiet, command=options.command)
     _print_metrics(run.metrics)
+    _print_agreement(run)
     print(f"report:      {run.path / 'report.html'}")
     exported = f", {run.path / 'saved_model'}" if (run.path / "saved_model").exists() else ""
     print(f"model:       {run.model_path}{exported}")
@@ -253,6 +262,18 @@ def _print_metrics(metrics: dict) -> None:
             print(f"{label:19} {entry['value']:.4f}")
         else:
             print(f"{label:19} {entry['value']:.4f} [{entry['low']:.4f}, {entry['high']:.4f}]")
+
+
+def _print_agreement(run) -> None:
+    agreement = run.agreement
+    if agreement is None:
+        return
+    for name, label in (("equal_predictions", "says as teacher:"), ("kl_divergence", "KL from teacher:")):
+        entry = agreement[name]
+        print(f"{label:19} {entry['value']:.4f} [{entry['low']:.4f}, {entry['high']:.4f}]")
+    if agreement.get("accuracy_kept"):
+        accuracy, kept = agreement["teacher_accuracy"]["value"], agreement["accuracy_kept"]
+        print(f"{'teacher accuracy:':19} {accuracy:.4f}, of which the student keeps {kept:.1%}")
 
 
 def _print_notice(synthetic: bool, stream=None) -> None:

@@ -35,6 +35,7 @@ def make_pipeline(
     labels: str = "auto",
     balance: str = "none",
     pixels: np.ndarray | None = None,
+    known: dict[str, np.ndarray] | None = None,
     num_parallel_calls: int | None = None,
 ) -> tf.data.Dataset:
     """Batches of ``(images, labels)`` of one split.
@@ -61,6 +62,8 @@ def make_pipeline(
             :func:`leukemia_tf.data.balance.epoch_order`.
         pixels: uint8 ``[N, S, S, 3]``, RGB, row ``i`` for row ``i`` of the table; an array or a ``np.memmap``.
             None reads them with :func:`leukemia_tf.data.load_pixels`.
+        known: what else is known of each image under each of the policy's ``views``, name -> float32 ``[N, views,
+            ...]``, when training. Batches are then ``({"image": images, name: values, ...}, labels)``.
         num_parallel_calls: batches prepared at a time; None lets tf.data choose.
 
     Returns:
@@ -77,6 +80,12 @@ def make_pipeline(
     expected = (len(table), image_size, image_size, 3)
     if pixels.dtype != np.uint8 or pixels.shape != expected:
         raise InputError(f"`pixels` must be uint8 {list(expected)}, got {pixels.dtype} {list(pixels.shape)}")
+    for name, values in (known or {}).items():
+        if not training or values.shape[:2] != (len(table), chosen.views):
+            raise InputError(
+                f"`known` is for training, for each image and view of a policy of few views; got `{name}` "
+                f"{list(values.shape)} for {len(table)} images and {chosen.views} views"
+            )
 
     targets = tf.constant(_encode_labels(indices, len(manifest.classes), labels))
     parallel = tf.data.AUTOTUNE if num_parallel_calls is None else num_parallel_calls
@@ -95,8 +104,21 @@ def make_pipeline(
     if training:
         dataset = _epochs(indices, batch_size, balance, seed, first_epoch, repeat)
 
+        def look_up(values, rows, views):
+            found = python_call(
+                lambda numbers, drawn: values[numbers, drawn],
+                [rows, views],
+                tf.float32,
+                lambda numbers, drawn: np.zeros((len(numbers), *values.shape[2:]), np.float32),
+            )
+            return tf.ensure_shape(found, [rows.shape[0], *values.shape[2:]])
+
         def augmented(rows, batch_seed):
-            return chosen(*gather(rows), batch_seed)
+            images, encoded = chosen(*gather(rows), batch_seed)
+            if known is None:
+                return images, encoded
+            views = chosen.drawn_views(rows.shape[0], batch_seed)
+            return {"image": images, **{name: look_up(known[name], rows, views) for name in known}}, encoded
 
         dataset = dataset.map(augmented, num_parallel_calls=parallel, deterministic=True)
         steps = steps_per_epoch(table, batch_size, training=True, balance=balance)

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "METRICS": "metrics",
+        "measure_agreement": "agreement",
         "compute_metrics": "metrics",
         "verify_metrics": "metrics",
         "write_metrics": "metrics",

@@ -7,11 +7,13 @@ import os
 import keras
 from keras import layers
 
+from leukemia_tf.errors import InputError
 from leukemia_tf.models.from_scratch import check_rate, conv_norm_relu, image_input
 from leukemia_tf.models.heads import check_num_classes, classify
 from leukemia_tf.models.registry import register_model
 from leukemia_tf.models.weights import load_own_weights
 
+STEM = 24
 WIDTHS = (36, 72, 144)
 """Channels of the three stages, whose maps have a quarter, an eighth and a sixteenth of the image's side."""
 
@@ -22,6 +24,7 @@ def mlffakd_tiny_student(
     image_size: int = 224,
     weights: str | os.PathLike | None = None,
     dropout: float = 0.2,
+    width: float = 1.0,
     name: str | None = None,
 ) -> keras.Model:
     """Seven convolutions, half of them residual: 0.37 million parameters, a 29th of the teacher of system 000.
@@ -37,6 +40,7 @@ def mlffakd_tiny_student(
         image_size: side S in pixels, at least 16; 224 as published for the system.
         weights: ``None`` or ``"none"``, or a ``.weights.h5`` file of this same model.
         dropout: rate before the classifier.
+        width: factor of all numbers of filters, above 0 and at most 4. Parameters and operations go with its square.
         name: of the model.
 
     Returns:
@@ -47,10 +51,13 @@ def mlffakd_tiny_student(
     """
     check_num_classes(num_classes)
     rate = check_rate("dropout", dropout)
+    if isinstance(width, bool) or not isinstance(width, (int, float)) or not 0 < width <= 4:
+        raise InputError(f"`width` must be a number above 0 and at most 4. Received: {width!r}")
+    stem, *stages = (max(1, round(width * filters)) for filters in (STEM, *WIDTHS))
     inputs, x = image_input("mlffakd_tiny_student", image_size, 16, scale=1 / 127.5, offset=-1.0)
     options = {"use_bias": False, "kernel_initializer": "he_normal"}
-    x = conv_norm_relu(x, 24, "stem", strides=2, **options)
-    for stage, filters in enumerate(WIDTHS, start=1):
+    x = conv_norm_relu(x, stem, "stem", strides=2, **options)
+    for stage, filters in enumerate(stages, start=1):
         x = conv_norm_relu(x, filters, f"stage{stage}_down", strides=2, **options)
         y = layers.Conv2D(filters, 3, padding="same", name=f"stage{stage}_conv", **options)(x)
         y = layers.BatchNormalization(name=f"stage{stage}_norm")(y)

@@ -57,6 +57,7 @@ def fit_network(
     pixels: dict[str, np.ndarray],
     budget: TimeBudget | None,
     progress: bool,
+    teacher: keras.Model | None = None,
 ) -> pd.DataFrame:
     """Train a Keras model through the phases.
 
@@ -65,9 +66,10 @@ def fit_network(
         recipe, run: what to train, and the folder.
         manifest: gives the classes.
         parts: rows of each split.
-        pixels: uint8 (N, S, S, 3) of each split, row i of `parts`.
+        pixels: uint8 (N, S, S, 3) of each split, row i of `parts`; with a `teacher` those of ``train`` may be larger.
         budget: of time, or None.
         progress: show a line on standard error.
+        teacher: the model that `model` learns from, as ``recipe.distillation`` says.
 
     Returns:
         The history of `leukemia_tf.training.fit_phases`, one row an epoch.
@@ -75,10 +77,12 @@ def fit_network(
     from leukemia_tf.data import class_weights, make_pipeline, steps_per_epoch
     from leukemia_tf.training import fit_phases, make_loss
 
+    fitted, known = model, None
+    if teacher is not None:
+        fitted, known = _with_teacher(model, teacher, recipe, pixels["train"], progress)
     data, outputs = recipe.data, model.output_shape[-1]
     common = {
         "manifest": manifest,
-        "image_size": data.image_size,
         "batch_size": data.batch_size,
         "labels": "binary" if outputs == 1 else "categorical",
     }
@@ -92,16 +96,18 @@ def fit_network(
             seed=recipe.seed,
             first_epoch=first_epoch,
             balance=balance,
+            image_size=pixels["train"].shape[1],
             pixels=pixels["train"],
+            known=known,
             **common,
         )
 
     return fit_phases(
-        model,
+        fitted,
         batches,
         # Its last batch may be smaller, which XLA compiles once more in each phase. Filling it up would need weights
         # of 0 in the loss, in every metric, and then in those of training too, where class weights would enter them.
-        make_pipeline(parts["val"], pixels=pixels["val"], **common),
+        make_pipeline(parts["val"], image_size=data.image_size, pixels=pixels["val"], **common),
         recipe.phases,
         run.path,
         loss=make_loss(recipe.loss, recipe.loss_config, outputs=outputs),
@@ -117,6 +123,28 @@ def fit_network(
     )
 
 
+def _with_teacher(
+    model: keras.Model, teacher: keras.Model, recipe: Recipe, pixels: np.ndarray, progress: bool
+) -> tuple[keras.Model, dict[str, np.ndarray] | None]:
+    """The distiller around both, and what the teacher says of every image where that can be kept."""
+    import keras
+
+    from leukemia_tf.data.augment import get_policy
+    from leukemia_tf.training.distillation import TapDistiller, outputs_to_keep, teacher_outputs
+
+    # The projections begin with the same numbers whether the teacher was loaded or trained in this process.
+    keras.utils.set_random_seed(recipe.seed)
+    distiller = TapDistiller(teacher, model, recipe.distillation)
+    if distiller.teacher_taps:
+        pairs = zip(distiller.teacher_taps, distiller.student_taps)
+        log.info("maps that are compared: %s", ", ".join(f"{one} and {other}" for one, other in pairs))
+    views = get_policy(recipe.data.policy).views
+    epochs = sum(phase.epochs for phase in recipe.phases)
+    if not outputs_to_keep(distiller, len(pixels), views, epochs, recipe.distillation.cache):
+        return distiller, None
+    return distiller, teacher_outputs(distiller, pixels, views, progress=progress)
+
+
 def check_estimator(recipe: Recipe) -> None:
     """Refuse what has no meaning for a model that is fitted in one go, instead of passing over it.
 
@@ -129,6 +157,7 @@ def check_estimator(recipe: Recipe) -> None:
         "minutes": recipe.minutes,
         "precision": recipe.precision if recipe.precision != "float32" else "",
         "data.colour": recipe.data.colour if recipe.data.colour in IN_THE_MODEL else "",
+        "distillation": recipe.distillation.describe() if recipe.distillation else "",
         "data.balance": recipe.data.balance if recipe.data.balance != "none" else "",
     }
     wrong = {name: value for name, value in given.items() if value}

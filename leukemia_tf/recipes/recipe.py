@@ -8,6 +8,7 @@ from typing import Any
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.recipes.card import Card
+from leukemia_tf.training.distillation.settings import Distillation
 from leukemia_tf.training.phase import Phase
 
 
@@ -106,6 +107,7 @@ class Recipe:
         minutes: time budget of one call, 0 for none.
         bootstrap: resamples of the intervals.
         tensorboard: also write TensorBoard event files.
+        distillation: what it learns from a teacher beside the labels; None for nothing.
         on_sample: overrides (dotted name -> value) for the embedded sample, which is smaller than any real data set.
         on_smoke: overrides for ``--smoke``.
         card: where the recipe comes from and what was reported; not written into ``recipe.json``.
@@ -128,6 +130,7 @@ class Recipe:
     minutes: float = 0.0
     bootstrap: int = 1000
     tensorboard: bool = False
+    distillation: Distillation | None = None
     on_sample: dict[str, Any] = field(default_factory=dict)
     on_smoke: dict[str, Any] = field(default_factory=dict)
     card: Card = Card()
@@ -171,6 +174,9 @@ class Recipe:
             value["model"] = ModelSpec(**value["model"])
             value["data"] = DataSpec(**{**value["data"], "fractions": tuple(value["data"]["fractions"])})
             value["phases"] = tuple(Phase(**phase) for phase in value["phases"])
+            if value.get("distillation"):
+                taps = {key: tuple(value["distillation"][key]) for key in ("teacher_taps", "student_taps")}
+                value["distillation"] = Distillation(**{**value["distillation"], **taps})
             return cls(**value)
         except (TypeError, KeyError) as error:
             raise InputError(f"`recipe.json` does not hold a recipe of this version: {error}") from error

@@ -24,9 +24,9 @@ class Run:
     """The folder that a training wrote.
 
     It holds ``recipe.json``, ``environment.json``, ``run.json`` (status, classes, data set, split, colours),
-    ``table.csv``, ``split.csv``, ``history.csv``, ``checkpoints/``, ``predictions.csv``, ``metrics.json``, ``plots/``,
-    ``report.html``, ``model.keras`` and ``saved_model/``. A model of scikit-learn is in ``model.skops`` instead, and
-    has no history, checkpoints and export.
+    ``table.csv``, ``split.csv``, ``history.csv``, ``checkpoints/``, ``predictions.csv``, ``metrics.json``,
+    ``plots/``, ``report.html``, ``model.keras`` and ``saved_model/``; of a student also ``agreement.json``. A model
+    of scikit-learn is in ``model.skops`` instead, and has no history, checkpoints and export.
 
     Args:
         path: the folder.
@@ -75,6 +75,12 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """Contents of ``metrics.json``: the figures on the test split, with intervals."""
         return read_json(self.path / "metrics.json")
+
+    @property
+    def agreement(self) -> dict[str, Any] | None:
+        """Contents of ``agreement.json``: how far a student says what its teacher says; None without a teacher."""
+        path = self.path / "agreement.json"
+        return read_json(path) if path.exists() else None
 
     @property
     def model_path(self) -> pathlib.Path:

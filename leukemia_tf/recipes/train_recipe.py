@@ -24,6 +24,7 @@ from leukemia_tf.recipes.fitting import (
 from leukemia_tf.recipes.prepare import prepare_table
 from leukemia_tf.recipes.recipe import Recipe
 from leukemia_tf.recipes.run import ESTIMATOR_FILE, KERAS_FILE, RESEARCH_USE, Run
+from leukemia_tf.recipes.teacher import check_teacher, open_teacher, write_agreement
 
 if TYPE_CHECKING:
     import keras
@@ -51,6 +52,7 @@ def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool =
         InputError: for bad data, or a `run_dir` of another recipe.
         RunError: if training or an export fails, or the folder cannot be written.
     """
+    recipe = check_teacher(recipe)
     run = _open_run(recipe, pathlib.Path(run_dir))
     if run.finished:
         log.info("`%s` is finished; nothing is trained again", run.path)
@@ -77,6 +79,9 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
     write_json(run.path / "environment.json", describe_environment(command=command))
     parts = {split: table[table["split"] == split] for split in ("train", "val", "test")}
     size = recipe.data.image_size
+    teacher = open_teacher(recipe, run, manifest, table, progress=progress, command=command)
+    if teacher and budget and budget.seconds_left <= 0:
+        raise RunError("the time budget ended with the teacher's training; the same command goes on with the student")
 
     # ---- model ----------------------------------------------------------------------------------------------------
     set_determinism(recipe.seed, ops=SWITCH[recipe.deterministic])
@@ -84,7 +89,12 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
         model = build(recipe, len(manifest.classes), synthetic=manifest.synthetic)
         if network:
             check_network(model, recipe)
-        pixels = {split: load_pixels(manifest, part, size, progress=progress) for split, part in parts.items()}
+        # A teacher of larger images sees them as they are, and the student's are made of them.
+        sizes = {"train": max(size, teacher.image_size)} if teacher else {}
+        pixels = {
+            split: load_pixels(manifest, part, sizes.get(split, size), progress=progress)
+            for split, part in parts.items()
+        }
         colour = run.info.get("colour") or fit_colour(recipe.data.colour, pixels["train"])
         run.update_info(colour=colour)
         pixels = {split: model_input(part, colour) for split, part in pixels.items()}
@@ -93,7 +103,8 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
 
         # ---- training ---------------------------------------------------------------------------------------------
         if network:
-            history = fit_network(model, recipe, run, manifest, parts, pixels, budget, progress)
+            network_of_teacher = teacher.model if teacher else None
+            history = fit_network(model, recipe, run, manifest, parts, pixels, budget, progress, network_of_teacher)
         else:
             history = fit_estimator(model, recipe, manifest, parts, pixels)
         complete = history.attrs.get("complete", True)
@@ -104,6 +115,8 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
         _save_model(model, run)
         run.update_info(notices=notices.lines)
         write_verdict(run, model, manifest, table, parts["test"], pixels["test"], history)
+        if teacher:
+            write_agreement(teacher, run, manifest, parts["test"], pixels["test"], progress=progress)
         if network:
             _export(model, run, manifest, size, colour)
 
@@ -119,12 +132,19 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
 def for_source(recipe: Recipe, source: str | None, *, smoke: bool = False) -> Recipe:
     """The recipe for `source` (None: its own), with the overrides for the sample and for a smoke test applied."""
     from leukemia_tf.recipes.overrides import override
+    from leukemia_tf.recipes.registry import get_recipe
 
     if source is not None:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=source))
     if recipe.data.source == "sample":
         recipe = override(recipe, recipe.on_sample)
-    return override(recipe, recipe.on_smoke) if smoke else recipe
+    if not smoke:
+        return recipe
+    recipe = override(recipe, recipe.on_smoke)
+    if recipe.distillation and recipe.distillation.teacher_recipe:
+        small = get_recipe(recipe.distillation.teacher_recipe).on_smoke
+        recipe = override(recipe, {"distillation.teacher_changes": {**small, **recipe.distillation.teacher_changes}})
+    return recipe
 
 
 def build(recipe: Recipe, num_classes: int, *, synthetic: bool = False) -> keras.Model:

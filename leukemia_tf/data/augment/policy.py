@@ -87,6 +87,17 @@ class Policy:
                 images, maps = warp_images(images, maps, step.fill), None
         return images, labels
 
+    @property
+    def views(self) -> int | None:
+        """How many different images it makes of one: 1 without steps, 8 for the symmetries alone, else None."""
+        return {(): 1, (D4,): 8}.get(tuple(map(type, self.steps)))
+
+    def drawn_views(self, count, seed) -> tf.Tensor:
+        """int32 ``[count]``: which of its `views` a call with this seed makes of each image, as `apply_d4` counts."""
+        if self.views == 1:
+            return tf.zeros([count], tf.int32)
+        return self.steps[0].elements(count, tf.random.experimental.stateless_fold_in(seed, 0))
+
     def describe(self) -> dict:
         """``{"name": ..., "steps": [{"step": ..., number: value}]}``, for JSON and for :func:`get_policy`."""
         return {"name": self.name, "steps": [step.describe() for step in self.steps]}

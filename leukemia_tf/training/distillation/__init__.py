@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Distillation": "settings",
         "TapDistiller": "distiller",
+        "outputs_to_keep": "outputs",
         "teacher_outputs": "outputs",
     },
 )

@@ -173,7 +173,8 @@ def _pair_taps(teacher: keras.Model, student: keras.Model, settings: Distillatio
     """Names of the taps of both, as many; none where no term looks at maps."""
     if not (settings.features or settings.attention or settings.fusion):
         return (), ()
-    taps = settings.teacher_taps or default_taps(teacher), settings.student_taps or default_taps(student)
+    default = _same_resolutions(teacher, student)
+    taps = settings.teacher_taps or default[0], settings.student_taps or default[1]
     if len(taps[0]) != len(taps[1]):
         if settings.teacher_taps or settings.student_taps:
             raise InputError(
@@ -183,6 +184,17 @@ def _pair_taps(teacher: keras.Model, student: keras.Model, settings: Distillatio
         count = min(map(len, taps))
         taps = taps[0][-count:], taps[1][-count:]
     return tuple(taps[0]), tuple(taps[1])
+
+
+def _same_resolutions(teacher: keras.Model, student: keras.Model):
+    """The default taps of both that have the same share of their image's side; all of them where none have."""
+    found = []
+    for model in (teacher, student):
+        taps = default_taps(model)
+        shapes = tap_shapes(model, taps)
+        found.append({round(model.input_shape[1] / shape[0]): tap for tap, shape in zip(taps, shapes)})
+    shared = [share for share in found[0] if share in found[1]]
+    return tuple([taps[share] for share in shared] if shared else tuple(taps.values()) for taps in found)
 
 
 def _sized(images, model: keras.Model):

@@ -29,14 +29,15 @@ class Distillation:
         teacher: folder of a finished run; "" trains one by `teacher_recipe`.
         teacher_recipe: recipe of the teacher that is trained first, in the folder ``teacher`` of the run, where no
             `teacher` is given; "" insists on one.
-        teacher_weights: where its backbones start from, as ``model.weights`` of a recipe.
+        teacher_weights: where its backbones start from, as ``model.weights`` of a recipe; "" as its recipe says.
         teacher_changes: further changes to that recipe (dotted name -> value).
         hard, logits, features, attention, fusion: the weights, 0 or more.
         temperature: by which the logits are divided, above 0.
         temperature_squared: multiply the term ``logits`` by the temperature squared, so that its gradient does not
             shrink as the temperature grows. System 000 did not.
         fusion_width: channels of the fused map; 256 in system 000.
-        teacher_taps, student_taps: names of layers, as many in both; () takes `default_taps` of each.
+        teacher_taps, student_taps: names of layers, as many in both; () takes of the `default_taps` of both those
+            that have the same share of the image's side.
         cache: keep the teacher's outputs for every image (and each of the eight symmetries under the policy ``d4``):
             ``"on"``, ``"off"``, or ``"auto"``, where the teacher is then asked less often than without.
 
@@ -46,7 +47,7 @@ class Distillation:
 
     teacher: str = ""
     teacher_recipe: str = ""
-    teacher_weights: str = "imagenet"
+    teacher_weights: str = ""
     teacher_changes: dict[str, Any] = field(default_factory=dict)
     hard: float = 0.5
     logits: float = 0.5
