@@ -38,7 +38,10 @@ def test_it_is_a_tenth_of_its_teacher_and_five_times_cheaper():
     assert 5 * student["gflops"] < teacher["gflops"]
 
 
-@pytest.mark.parametrize("options, words", [({"image_size": 15}, "at least 16"), ({"dropout": 1.0}, "`dropout`"), ({"width": 0}, "`width` must be")])
+@pytest.mark.parametrize(
+    "options, words",
+    [({"image_size": 15}, "at least 16"), ({"dropout": 1.0}, "`dropout`"), ({"width": 0}, "`width` must be")],
+)
 def test_wrong_options_are_named(options, words):
     with pytest.raises(InputError, match=words):
         build_model("mlffakd_tiny_student", **options)

@@ -17,6 +17,7 @@ from leukemia_tf.losses import BinaryCrossentropy
 from leukemia_tf.models import load_model
 from leukemia_tf.training import fit_phases
 from leukemia_tf.training.distillation import Distillation, TapDistiller
+from tests.training.test_resume import KillAt, Killed
 from tests.training.tiny import PHASES, STEPS, make_model, train_batches, val_batches
 
 ALL = Distillation(hard=0.5, logits=0.5, features=0.3, attention=0.2, fusion=0.1, fusion_width=6)
@@ -186,23 +187,6 @@ def test_the_student_runs_once_a_step():
 
 
 # ---- killed and resumed ------------------------------------------------------------------------------------------
-
-
-class Killed(Exception):
-    """Stands for kill -9."""
-
-
-class KillAt(keras.callbacks.Callback):
-    """Raise at the given batch, counted over all phases of this process."""
-
-    def __init__(self, batch: int):
-        super().__init__()
-        self.left = batch
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
 
 
 def distil_in_phases(run_dir, callbacks=()):
