@@ -41,6 +41,7 @@ ARMS = {
     "everything": {"features": 0.5, "attention": 0.5, "fusion": 0.5},
 }
 """Weights of the terms; where nothing is said, half for the labels and half for the logits, at a temperature of 4."""
+STEP = ("difference", "low", "high", "p_mcnemar")
 
 
 def main() -> None:
@@ -116,6 +117,7 @@ def report(work: pathlib.Path, seeds: list[int]) -> None:
     speed.to_csv(RESULTS / "speed.csv", index=False)
     summary = summarize(runs, speed)
     summary.to_csv(RESULTS / "summary.csv", index=False)
+    compare_arms(work, seeds).to_csv(RESULTS / "steps.csv", index=False)
     write_json(RESULTS / "verdict.json", verdict(runs, speed))
     plot(summary, RESULTS / "accuracy_latency.png")
     print(summary.to_string(index=False))
@@ -207,22 +209,31 @@ def summarize(runs: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def compare_arms(work: pathlib.Path, seeds: list[int]) -> pd.DataFrame:
+    """What each arm adds to the one before it: differences of accuracy on the same test images, seed by seed."""
+    from leukemia_tf.evaluation import compare_predictions, read_predictions
+
+    rows, names = [], list(ARMS)
+    for one, other in zip(names, names[1:]):
+        for seed in seeds:
+            pair = [work / f"{arm}_{seed}" for arm in (one, other)]
+            frames = {arm: read_predictions(run / "predictions.csv")[0] for arm, run in zip((one, other), pair)}
+            table = compare_predictions(frames, load_run(pair[0]).classes, metrics=("accuracy",))
+            rows.append({"from": one, "to": other, "seed": seed, **table.iloc[0][list(STEP)].to_dict()})
+    return pd.DataFrame(rows)
+
+
 def verdict(runs: pd.DataFrame, speed: pd.DataFrame) -> dict:
-    """The goal, and what each step from one arm to the next adds, seed by seed."""
+    """How near each arm comes to the goal: accuracy kept, parameters and speed as multiples."""
     by_arm = {arm: group.set_index("seed")["accuracy"] for arm, group in runs.groupby("arm", sort=False)}
     teacher = float(by_arm.pop("teacher").iat[0])
     cost = speed.pivot(index="model", columns="batch", values="milliseconds")
     parameters = speed.groupby("model")["parameters"].first()
-    names = list(by_arm)
     return {
         "teacher_accuracy": teacher,
         "accuracy_kept": {arm: float(values.mean() / teacher) for arm, values in by_arm.items()},
         "parameters_ratio": float(parameters["teacher"] / parameters["student"]),
         "speed_ratio": {str(batch): float(cost.loc["teacher", batch] / cost.loc["student", batch]) for batch in cost},
-        "added": {
-            f"{one} to {other}": {str(seed): float(value) for seed, value in (by_arm[other] - by_arm[one]).items()}
-            for one, other in zip(names, names[1:])
-        },
     }
 
 

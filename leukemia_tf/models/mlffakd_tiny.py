@@ -18,7 +18,7 @@ WIDTHS = (36, 72, 144)
 """Channels of the three stages, whose maps have a quarter, an eighth and a sixteenth of the image's side."""
 
 
-@register_model("mlffakd_tiny_student", reference="our own, for system 000")
+@register_model("mlffakd_tiny_student", system="000", reference="our own, for what system 000 promises")
 def mlffakd_tiny_student(
     num_classes: int = 9,
     image_size: int = 224,

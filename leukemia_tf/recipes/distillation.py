@@ -13,6 +13,9 @@ then is judged on the teacher's split. Without it the teacher is trained first, 
 After the training the student is a model like any other: ``model.keras`` holds it alone. ``agreement.json`` says how
 far it says what its teacher says.
 
+What the original reported: accuracy .9833 of the student and .9861 of the teacher, 354 and 355 of 360 test images on a
+split by image (see `mlffakd_student`), which cannot tell the two apart.
+
 MLFFAKD stands for multi-layer feature fusion, attention and knowledge distillation. What the original runs is the
 last alone: half the cross-entropy, half the divergence of answers softened by a temperature of 7. Modules for
 attention (1x1 convolution, ReLU, squeeze and excitation, for maps of 64, 128 and 256 channels) and for fusion (448
@@ -113,7 +116,7 @@ _ENSEMBLE = dataclasses.replace(
     title="The ensemble of system 002, or any trained run, in a small student",
     data=DataSpec(image_size=224, batch_size=32, policy="d4"),
     distillation=Distillation(teacher_recipe="ensemble", temperature=4.0),
-    card=Card(),
+    card=_TINY.card,
 )
 
 RECIPES = {recipe.name: recipe for recipe in (_MLFFAKD, _AS_PUBLISHED, _TINY, _ENSEMBLE)}
