@@ -128,6 +128,11 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         help="permit a split by image where subjects are known (--set data.split_level=image); the report is stamped",
     )
     parser.add_argument("--seed", type=int, help="seed of split, weights, order, augmentation and dropout")
+    parser.add_argument(
+        "--no-feature-cache",
+        action="store_true",
+        help="where the head alone trains, compute the features of the frozen backbones anew each epoch",
+    )
     parser.add_argument("--minutes", type=float, help="time budget of this call; training ends in time and is judged")
     parser.add_argument(
         "--set",
@@ -165,6 +170,7 @@ def _train(options: argparse.Namespace) -> int:
         "data.groups_file": options.groups,
         "data.allow_leakage": options.allow_leakage or None,
         "data.skip_broken": options.skip_broken or None,
+        "feature_views": 0 if options.no_feature_cache else None,
     }
     recipe = override(recipe, {name: value for name, value in given.items() if value is not None})
     recipe = override(recipe, parse_assignments(options.changes))

@@ -12,6 +12,8 @@ __getattr__, __dir__, __all__ = attach(
         "build_backbones": "backbones",
         "get_backbone": "backbones",
         "last_map": "backbones",
+        "backbone_fingerprint": "cut",
+        "cut_model": "cut",
         "build_model": "registry",
         "describe_model": "registry",
         "list_models": "registry",

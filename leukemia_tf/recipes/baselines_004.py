@@ -46,7 +46,7 @@ def _recipe(backbone: str, as_published: bool) -> Recipe:
     printed, accuracy, size, pooling = _BASELINES[backbone]
     done = "kept" if as_published else "corrected"
     faults = () if backbone == "efficientnetb0" else (f"backbone fed raw pixels: {done}",)
-    phase = Phase("head", layers="head", epochs=100, learning_rate=1e-3)
+    phase = Phase("head", layers="head", epochs=100, learning_rate=1e-3, frozen_dropout=True)
     if not as_published:
         phase = Phase("head", layers="head", epochs=100, learning_rate=1e-3, patience=10, plateau_patience=5)
     return Recipe(
@@ -70,6 +70,7 @@ def _recipe(backbone: str, as_published: bool) -> Recipe:
             fractions=(0.7, 0.15, 0.15),
         ),
         phases=(phase,),
+        feature_views=0 if as_published else 4,
         on_sample=for_sample(80 if backbone == "inceptionv3" else 64, 32, {"head": 5}),
         on_smoke=for_smoke("head", backbone="mobilenetv2"),
         card=Card(

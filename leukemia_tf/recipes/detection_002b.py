@@ -78,7 +78,10 @@ _EFFICIENTNETB3_MAX_AS_PUBLISHED = Recipe(
     title="EfficientNetB3 with maximum pooling as system 002-B ran it, head only",
     model=ModelSpec("efficientnetb3_max", {"backbone": "efficientnetb3", "norm_momentum": 0.99}),
     data=DataSpec(image_size=224, batch_size=16, policy="none", fractions=(0.8, 0.12, 0.08)),
-    phases=(Phase("head", layers="head", epochs=10, learning_rate=1e-4, optimizer="adamax"),),
+    phases=(
+        Phase("head", layers="head", epochs=10, learning_rate=1e-4, optimizer="adamax", frozen_dropout=True),
+    ),
+    feature_views=0,
     on_sample=for_sample(64, 32, {"head": 5}, norm_momentum=0.9),
     on_smoke=for_smoke("head", backbone="mobilenetv2"),
     card=Card(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from leukemia_tf.data import Manifest
-    from leukemia_tf.training import TimeBudget
+    from leukemia_tf.training import FeatureCache, TimeBudget
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ def fit_network(
             **common,
         )
 
+    steps = steps_per_epoch(parts["train"], data.batch_size, training=True, balance=balance)
     return fit_phases(
         fitted,
         batches,
@@ -114,9 +115,10 @@ def fit_network(
         monitor=recipe.monitor,
         mode=recipe.mode,
         class_weight=class_weights(parts["train"], manifest.classes) if data.balance == "class_weight" else None,
-        steps_per_epoch=steps_per_epoch(parts["train"], data.batch_size, training=True, balance=balance),
+        steps_per_epoch=steps,
         seed=recipe.seed,
         jit_compile=SWITCH[recipe.jit_compile],
+        feature_cache=_feature_cache(recipe, manifest, parts, pixels, steps, common["labels"]),
         callbacks=[budget] if budget else [],
         tensorboard=recipe.tensorboard,
         progress=progress,
@@ -143,6 +145,37 @@ def _with_teacher(
     if not outputs_to_keep(distiller, len(pixels), views, epochs, recipe.distillation.cache):
         return distiller, None
     return distiller, teacher_outputs(distiller, pixels, views, progress=progress)
+
+
+def _feature_cache(
+    recipe: Recipe,
+    manifest: Manifest,
+    parts: dict[str, pd.DataFrame],
+    pixels: dict[str, np.ndarray],
+    steps: int,
+    labels: str,
+) -> FeatureCache | None:
+    """Where features of frozen backbones are kept, or None for a recipe that has no use for them."""
+    from leukemia_tf.data.balance import epoch_length, label_indices
+    from leukemia_tf.data.features import batches_key
+    from leukemia_tf.training import FeatureCache
+
+    views, data = recipe.feature_views, recipe.data
+    if not views or not any(phase.layers == "head" and phase.epochs > views for phase in recipe.phases):
+        return None
+    balance = "oversample" if data.balance == "oversample" else "none"
+    shown = epoch_length(label_indices(parts["train"], manifest.classes), balance)
+    options = {"batch_size": data.batch_size, "labels": labels}
+    return FeatureCache(
+        train_key=batches_key(
+            pixels["train"], parts["train"], manifest, policy=data.policy, seed=recipe.seed, balance=balance, **options
+        ),
+        val_key=batches_key(pixels["val"], parts["val"], manifest, **options),
+        train_rows=steps * min(data.batch_size, shown),
+        val_rows=len(parts["val"]),
+        batch_size=data.batch_size,
+        views=views,
+    )
 
 
 def check_estimator(recipe: Recipe) -> None:

@@ -103,6 +103,9 @@ class Recipe:
         precision: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
         jit_compile: ``"auto"`` (XLA on a GPU), ``"on"`` or ``"off"``.
         deterministic: ``"auto"`` (deterministic kernels on a CPU), ``"on"`` or ``"off"``.
+        feature_views: where the head alone trains, features of so many augmented views of each image are computed once
+            and the head trains on them; 0 computes them anew each epoch. Phases of no more epochs than views do so
+            anyway.
         seed: of split, initial weights, shuffling, augmentation and dropout.
         minutes: time budget of one call, 0 for none.
         bootstrap: resamples of the intervals.
@@ -126,6 +129,7 @@ class Recipe:
     precision: str = "float32"
     jit_compile: str = "auto"
     deterministic: str = "auto"
+    feature_views: int = 4
     seed: int = 0
     minutes: float = 0.0
     bootstrap: int = 1000
@@ -150,10 +154,10 @@ class Recipe:
             )
         if not 0 < self.threshold < 1:
             raise InputError(f"`threshold` lies between 0 and 1. Received: {self.threshold}")
-        if self.seed < 0 or self.bootstrap < 1 or self.minutes < 0:
+        if self.seed < 0 or self.bootstrap < 1 or self.minutes < 0 or self.feature_views < 0:
             raise InputError(
-                "`seed` and `minutes` are 0 or more and `bootstrap` is 1 or more. "
-                f"Received: {self.seed}, {self.minutes}, {self.bootstrap}"
+                "`seed`, `minutes` and `feature_views` are 0 or more and `bootstrap` is 1 or more. "
+                f"Received: {self.seed}, {self.minutes}, {self.feature_views}, {self.bootstrap}"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "BestCheckpoint": "callbacks",
+        "FeatureCache": "frozen",
         "Phase": "phase",
         "ProgressLine": "callbacks",
         "ResumeState": "callbacks",

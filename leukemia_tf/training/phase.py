@@ -43,6 +43,9 @@ class Phase:
         plateau_factor: see above.
         freeze_batchnorm: keep batch normalisation inside backbones in inference mode, also where layers are open.
             Small batches ruin its statistics; the published system 002 left it on.
+        frozen_dropout: leave dropout and stochastic depth on in backbones that are frozen as a whole (``"head"``), as
+            plain Keras does and the published systems did. Otherwise such backbones work as in prediction, and their
+            features can be cached.
         from_best: begin with the best weights of the phases before, not with the last ones.
 
     Raises:
@@ -63,6 +66,7 @@ class Phase:
     plateau_patience: int = 0
     plateau_factor: float = 0.3
     freeze_batchnorm: bool = True
+    frozen_dropout: bool = False
     from_best: bool = True
 
     def __post_init__(self) -> None:

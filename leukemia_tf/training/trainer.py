@@ -13,7 +13,7 @@ import pandas as pd
 
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.files import atomic_path
-from leukemia_tf.models import open_layers
+from leukemia_tf.models import cut_model, open_layers
 from leukemia_tf.training.callbacks.best_checkpoint import BestCheckpoint
 from leukemia_tf.training.callbacks.progress_line import ProgressLine
 from leukemia_tf.training.callbacks.resume_state import (
@@ -25,6 +25,7 @@ from leukemia_tf.training.callbacks.resume_state import (
 )
 from leukemia_tf.training.callbacks.stop_on_nan import StopOnNaN
 from leukemia_tf.training.callbacks.time_budget import TimeBudget
+from leukemia_tf.training.frozen import FeatureCache, FrozenBackbones, PhaseFeatures
 from leukemia_tf.training.loss import make_loss
 from leukemia_tf.training.metrics import check_mode, make_metrics
 from leukemia_tf.training.phase import Phase
@@ -49,13 +50,16 @@ def fit_phases(
     steps_per_epoch: int | None = None,
     seed: int = 0,
     jit_compile: bool | Literal["auto"] = "auto",
+    feature_cache: FeatureCache | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     tensorboard: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Train `model` phase by phase and leave it with the best weights seen.
 
-    Each phase opens its layers, compiles (unfreezing without compiling changes nothing) and fits. After each epoch
+    Each phase opens its layers, compiles (unfreezing without compiling changes nothing) and fits. Where the head alone
+    is open, the backbones work as in prediction (see `Phase.frozen_dropout`), and with `feature_cache` they do so once
+    for each of a few augmented views, and the head trains on what they gave. After each epoch
     the best checkpoint, the state to resume from and the history are written to ``run_dir/checkpoints`` and
     ``run_dir/history.csv``, each in one step. The same call with the same `run_dir` goes on after the last complete
     epoch; on a CPU, with `set_determinism` and a `train` that is a function, it sees the same batches, dropout and
@@ -79,8 +83,11 @@ def fit_phases(
         steps_per_epoch: batches an epoch, for an endless `train`.
         seed: of dropout and stochastic depth, and recorded.
         jit_compile: see `resolve_jit_compile`.
+        feature_cache: where to keep features of frozen backbones, for phases in which that pays; `train` must be a
+            function then. Without enough space on the disk those phases go on without, with a warning.
         callbacks: further ones. A `TimeBudget` among them is respected; one with `get_state()` and
-            `set_state(state)` is recorded and restored.
+            `set_state(state)` is recorded and restored. Their ``model`` is what is fitted: in a phase of the head
+            alone a model around its layers, or the head itself.
         tensorboard: also write event files to ``run_dir/tensorboard``.
         progress: show a `ProgressLine`.
 
@@ -95,6 +102,8 @@ def fit_phases(
     phases = [phase for phase in phases if phase.epochs > 0]
     if callable(train) and steps_per_epoch is None:
         raise InputError("`steps_per_epoch` is needed with a function as `train`. Received: None")
+    if feature_cache is not None and not callable(train):
+        raise InputError(f"`feature_cache` needs a function as `train`. Received: {type(train).__name__}")
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError(
             "`tensorboard` needs a package that is missing: pip install 'leukemia-tf[tensorboard]'. Received: True"
@@ -138,21 +147,39 @@ def fit_phases(
         if number > 0 and not resuming:
             # The best checkpoint lacks what a distiller has beside its student.
             if state is not None and (not phase.from_best or student is not model):
-                load_state(state_path, model, optimizer=False)
+                load_state(state_path, model)
             if phase.from_best:
                 best.restore(student)
+        # ---- what is fitted: the model, or in a phase of the head alone a model of its layers ------------------------
+        before = sum(earlier.epochs for earlier in phases[:number])
+        fitted, batches, validation, features = model, train, val, None
+        cut = cut_model(model) if phase.layers == "head" and not phase.frozen_dropout else None
+        if cut is not None:
+            fitted = FrozenBackbones(cut)
+            if feature_cache is not None and feature_cache.pays(phase) and (not resuming or state.get("cached")):
+                features = PhaseFeatures(
+                    cut, feature_cache, train, val, before=before, steps=steps_per_epoch, seed=seed, jit_compile=jit,
+                    progress=progress,
+                )  # fmt: skip
+                if not resuming and not features.fit_on_disk():
+                    log.warning("no space for the features of phase `%s`: it computes them anew each epoch", phase.name)
+                    features = None
+        if features is not None:
+            if not features.record(stop=budget.is_spent if budget else lambda: False):
+                break
+            fitted, validation = cut.head, features.val
         steps = steps_per_epoch if steps_per_epoch is not None else _cardinality(train)
-        model.compile(
+        fitted.compile(
             optimizer=make_optimizer(phase, steps),
             loss=make_loss(outputs=outputs) if loss == "auto" else loss,
             metrics=make_metrics(outputs, monitor) if metrics == "auto" else list(metrics),
             jit_compile=jit,
         )
         # Variables that appear during the first step make TensorFlow trace the step twice.
-        model.optimizer.build(model.trainable_variables)
+        fitted.optimizer.build(fitted.trainable_variables)
         # ---- callbacks ---------------------------------------------------------------------------------------
         best.phase = number
-        listed = [StopOnNaN(), _Reseed(seed, number)]
+        listed = [StopOnNaN(), _Reseed(student, seed, number)]
         if phase.patience:
             listed.append(
                 keras.callbacks.EarlyStopping(monitor, mode=mode, patience=phase.patience, min_delta=phase.min_delta)
@@ -165,7 +192,7 @@ def fit_phases(
             )
         if tensorboard:
             listed.append(keras.callbacks.TensorBoard(run_dir / "tensorboard" / f"{number}-{phase.name}"))
-        listed += [*callbacks, _Unless(budget, best)]
+        listed += [*callbacks, _Unless(budget, best, model)]
         saver = ResumeState(
             state_path,
             phase=number,
@@ -176,17 +203,22 @@ def fit_phases(
             fingerprint=fingerprint,
             recorded=listed,
             budget=budget,
+            whole=model,
+            facts={"cached": features is not None},
         )
         listed += [saver, _HistoryFile(run_dir / "history.csv", saver)]
         if progress:
             after = sum(later.epochs for later in phases[number + 1 :])
             listed.append(ProgressLine(phase.name, number=number + 1, phases=len(phases), epochs_after=after))
         # ---- fit ---------------------------------------------------------------------------------------------
-        first_epoch = saver.restore(model)["epoch"] + 1 if resuming else 0
-        before = sum(earlier.epochs for earlier in phases[:number])
-        model.fit(
-            train(before + first_epoch) if callable(train) else train,
-            validation_data=val,
+        first_epoch = saver.restore(fitted)["epoch"] + 1 if resuming else 0
+        if features is not None:
+            batches = features.train(first_epoch)
+        elif callable(train):
+            batches = train(before + first_epoch)
+        fitted.fit(
+            batches,
+            validation_data=validation,
             epochs=phase.epochs,
             initial_epoch=first_epoch,
             steps_per_epoch=steps_per_epoch,
@@ -225,27 +257,25 @@ def make_optimizer(phase: Phase, steps_per_epoch: int | None) -> keras.optimizer
 
 
 class _Reseed(keras.callbacks.Callback):
-    """Give each epoch random states of its own, whatever ran before it."""
+    """Give each epoch random states of its own, whatever ran before it and whichever part of the model is fitted."""
 
-    def __init__(self, seed: int, phase: int):
+    def __init__(self, whole: keras.Model, seed: int, phase: int):
         super().__init__()
+        self.whole = whole
         self.numbers = (seed, phase)
 
     def on_epoch_begin(self, epoch, logs=None):
-        reseed(student_of(self.model), *self.numbers, epoch)
+        reseed(self.whole, *self.numbers, epoch)
 
 
 class _Unless(keras.callbacks.Callback):
-    """Pass `on_epoch_end` on, unless the time budget cut the epoch short."""
+    """Pass `on_epoch_end` on, with the whole model, unless the time budget cut the epoch short."""
 
-    def __init__(self, budget: TimeBudget | None, callback: keras.callbacks.Callback):
+    def __init__(self, budget: TimeBudget | None, callback: keras.callbacks.Callback, whole: keras.Model):
         super().__init__()
         self.budget = budget
         self.callback = callback
-
-    def set_model(self, model):
-        super().set_model(model)
-        self.callback.set_model(model)
+        callback.set_model(whole)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.budget is None or not self.budget.cut_epoch:

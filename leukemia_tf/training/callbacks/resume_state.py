@@ -40,6 +40,8 @@ class ResumeState(keras.callbacks.Callback):
         recorded: the callbacks of the same `fit` whose state is kept: early stopping, learning rate on a plateau,
             and any with `get_state()` and `set_state(state)`.
         budget: a `TimeBudget`; an epoch that it cut short is not recorded.
+        whole: the model whose weights are kept, where `fit` trains another one that is made of its layers.
+        facts: further values for the file, JSON-able, which `read_state` gives back.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class ResumeState(keras.callbacks.Callback):
         fingerprint: str = "",
         recorded=(),
         budget=None,
+        whole: keras.Model | None = None,
+        facts: dict[str, Any] | None = None,
     ):
         super().__init__()
         self.recorded = list(recorded)
@@ -65,11 +69,14 @@ class ResumeState(keras.callbacks.Callback):
         self.live = set(live)
         self.fingerprint = fingerprint
         self.budget = budget
+        self.whole = whole
+        self.facts = dict(facts or {})
         self._restored: dict[str, Any] | None = None
 
     def set_model(self, model):
         super().set_model(model)
-        self.live |= live_weights(model)
+        self.whole = self.whole or model
+        self.live |= live_weights(self.whole)
 
     def on_train_begin(self, logs=None):
         # The stock callbacks reset themselves in their own on_train_begin, which runs before this one.
@@ -92,6 +99,7 @@ class ResumeState(keras.callbacks.Callback):
         early = any(getattr(callback, "stopped_epoch", 0) == epoch > 0 for callback in self.recorded)
         stopped = self.model.stop_training and (early or self.budget is None or not self.budget.stopped)
         state = {
+            **self.facts,
             "phase": self.phase,
             "epoch": epoch,
             "phase_done": bool(stopped or (self.epochs is not None and epoch + 1 >= self.epochs)),
@@ -107,15 +115,17 @@ class ResumeState(keras.callbacks.Callback):
                 if hasattr(callback, "get_state") or type(callback).__name__ in _KEPT
             },
         }
-        save_state(self.path, self.model, state, self.live)
+        save_state(self.path, self.whole, state, self.live, self.model.optimizer)
 
     def restore(self, model: keras.Model) -> dict[str, Any]:
-        """Load the file into a compiled `model` and remember the callbacks' part for `on_train_begin`.
+        """Load the file into `whole` and a compiled `model`, and remember the callbacks' part for `on_train_begin`.
 
         Raises:
             RunError: if the file does not fit the model.
         """
-        state = load_state(self.path, model, optimizer=True)
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        state = load_state(self.path, self.whole or model, model.optimizer)
         self.live |= set(state["live"])
         self.history = state["history"]
         self._restored = state["callbacks"]
@@ -139,11 +149,11 @@ def weights_fingerprint(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def save_state(path, model: keras.Model, state: dict[str, Any], live) -> None:
+def save_state(path, model: keras.Model, state: dict[str, Any], live, optimizer: keras.optimizers.Optimizer) -> None:
     """Write `state`, the live weights and the optimizer's variables to an ``.npz`` file, in one step."""
     live = sorted(live)
     arrays = {f"weight_{index}": keras.ops.convert_to_numpy(model.weights[index]) for index in live}
-    arrays |= {f"optimizer_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(model.optimizer.variables)}
+    arrays |= {f"optimizer_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(optimizer.variables)}
     text = json.dumps({**state, "live": live, "weights": len(model.weights)})
     with atomic_path(path) as temporary:
         with open(temporary, "wb") as file:
@@ -166,8 +176,8 @@ def read_state(path) -> dict[str, Any] | None:
         raise RunError(f"`{path}` is damaged ({error}); delete it to begin the training anew") from error
 
 
-def load_state(path, model: keras.Model, *, optimizer: bool) -> dict[str, Any]:
-    """Assign the stored weights, and with `optimizer` the optimizer's variables, to `model`.
+def load_state(path, model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None) -> dict[str, Any]:
+    """Assign the stored weights to `model`, and the optimizer's variables to a built `optimizer` where one is given.
 
     Raises:
         RunError: if the file is missing or was written for another model or optimizer.
@@ -180,12 +190,10 @@ def load_state(path, model: keras.Model, *, optimizer: bool) -> dict[str, Any]:
             f"`{path}` holds a model of {state['weights']} weights; this one has {len(model.weights)}. "
             "Use the same recipe and the same version of Keras, or another run folder."
         )
-    if optimizer and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
     with np.load(path, allow_pickle=False) as file:
         pairs = [(model.weights[index], f"weight_{index}") for index in state["live"]]
-        if optimizer:
-            pairs += [(variable, f"optimizer_{i}") for i, variable in enumerate(model.optimizer.variables)]
+        if optimizer is not None:
+            pairs += [(variable, f"optimizer_{i}") for i, variable in enumerate(optimizer.variables)]
         for variable, key in pairs:
             if key not in file or tuple(file[key].shape) != tuple(variable.shape):
                 raise RunError(

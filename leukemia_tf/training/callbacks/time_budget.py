@@ -42,6 +42,12 @@ class TimeBudget(keras.callbacks.Callback):
         """Seconds until the budget is spent; negative after."""
         return self._deadline - time.monotonic()
 
+    def is_spent(self) -> bool:
+        """Whether it is; asked outside of `fit`, by work that is left undone then."""
+        if self.seconds_left <= 0 and not self.stopped:
+            self._stop("before the first epoch of a phase")
+        return self.stopped
+
     def on_epoch_begin(self, epoch, logs=None):
         self._began = time.monotonic()
 
@@ -57,7 +63,8 @@ class TimeBudget(keras.callbacks.Callback):
 
     def _stop(self, where: str) -> None:
         self.stopped = True
-        self.model.stop_training = True
+        if self.model is not None:
+            self.model.stop_training = True
         log.warning(
             "Time budget of %g minutes: training ends %s. The same command goes on from here.", self.minutes, where
         )

@@ -1,0 +1,232 @@
+"""A phase in which the head alone trains: the backbones work as in prediction, and their features can be kept."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import keras
+import numpy as np
+
+from leukemia_tf.data.features import feature_file, make_room, read_features, view_batches, writing
+from leukemia_tf.data.progress import track
+from leukemia_tf.errors import InputError, RunError
+from leukemia_tf.models import backbone_fingerprint
+from leukemia_tf.models.cut import Cut
+from leukemia_tf.training.phase import Phase
+
+log = logging.getLogger(__name__)
+
+
+class FrozenBackbones(keras.Model):
+    """Both halves of a cut model one behind the other, the first always in inference mode.
+
+    In `fit` a frozen layer still drops units and paths: ``trainable = False`` stops batch normalisation only, and a
+    functional model hands its own ``training=True`` to the backbones in it. The head would learn from features that it
+    never meets in prediction.
+
+    Args:
+        cut: of the model; its layers train.
+    """
+
+    def __init__(self, cut: Cut):
+        super().__init__(name="frozen_backbones")
+        self.features = cut.features
+        self.head = cut.head
+        self.built = True  # all of it is; Keras would look at a batch to find out
+
+    def call(self, images, training=None):
+        return self.head(self.features(images, training=False), training=training)
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """How features of frozen backbones are kept, and what they belong to.
+
+    Args:
+        train_key, val_key: name the images, their labels, order and augmentation; see
+            `leukemia_tf.data.features.batches_key`.
+        train_rows, val_rows: images that an epoch and a validation show.
+        batch_size: images a batch of the validation.
+        views: augmented views of each image, 1 or more: those of the first epochs of the phase. Epoch e trains on view
+            e modulo `views`.
+        dtype: ``"float16"`` or ``"float32"``, of the files. Features beyond the range of float16 go into float32.
+        folder: of the files; None is ``<leukemia_tf.data.cache_dir()>/features``.
+
+    Raises:
+        InputError: for a value outside of the above.
+    """
+
+    train_key: str
+    val_key: str
+    train_rows: int
+    val_rows: int
+    batch_size: int
+    views: int = 4
+    dtype: str = "float16"
+    folder: str | os.PathLike | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("train_rows", "batch_size", "views"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` is 1 or more. Received: {getattr(self, name)}")
+        if self.dtype not in ("float16", "float32"):
+            raise InputError(f"`dtype` is 'float16' or 'float32'. Received: {self.dtype!r}")
+
+    def pays(self, phase: Phase) -> bool:
+        """Whether some view would be seen twice; otherwise computing features ahead saves nothing."""
+        return phase.epochs > self.views
+
+
+class PhaseFeatures:
+    """The features of one phase: recorded where they are not there yet, then given in batches.
+
+    Args:
+        cut: the model, its backbones with the weights that they have in this phase.
+        cache: see there.
+        train: gives the endless batches from an epoch on, counted through all phases, as `fit_phases` takes it.
+        val: one pass, or None.
+        before: epochs of the phases before.
+        steps: batches an epoch.
+        seed: of the order in which a view is seen again.
+        jit_compile: of the pass through the backbones.
+        progress: show a line for each pass.
+    """
+
+    def __init__(
+        self,
+        cut: Cut,
+        cache: FeatureCache,
+        train: Callable[[int], Any],
+        val: Any,
+        *,
+        before: int,
+        steps: int,
+        seed: int = 0,
+        jit_compile: bool = False,
+        progress: bool = True,
+    ):
+        self._network = cut.features
+        self._network.compile(jit_compile=jit_compile)
+        self._cache, self._train, self._val = cache, train, val
+        self._before, self._steps, self._seed, self._progress = before, steps, seed, progress
+        tensors = keras.tree.flatten(cut.features.output)
+        self._dtypes = [*(keras.backend.standardize_dtype(tensor.dtype) for tensor in tensors), "float32"]
+        self._shapes = [*(tuple(tensor.shape[1:]) for tensor in tensors), tuple(cut.head.output.shape[1:])]
+        self._prints = [*(backbone_fingerprint(backbone) for backbone in cut.backbones), "labels"]
+        self._views: dict[str, list[np.ndarray]] = {}
+
+    def _rows(self) -> dict[str, int]:
+        """Each view by its name, with its rows; the validation images are seen unchanged, once."""
+        views = {f"epoch {self._before + view}": self._cache.train_rows for view in range(self._cache.views)}
+        return views if self._val is None else {**views, "val": self._cache.val_rows}
+
+    def _files(self, view: str, dtype: str) -> list[pathlib.Path]:
+        key = self._cache.val_key if view == "val" else self._cache.train_key
+        types = [dtype] * (len(self._prints) - 1) + ["float32"]
+        parts = zip(self._prints, types, strict=True)
+        return [feature_file(key, view, *part, folder=self._cache.folder) for part in parts]
+
+    def _read(self, view: str, rows: int) -> list[np.ndarray] | None:
+        """The arrays of a view, features and then labels, or None if one of them is missing."""
+        for dtype in dict.fromkeys([self._cache.dtype, "float32"]):
+            types = [dtype] * (len(self._prints) - 1) + ["float32"]
+            arrays = []
+            for file, shape, kind in zip(self._files(view, dtype), self._shapes, types, strict=True):
+                arrays.append(read_features(file, (rows, *shape), kind))
+                if arrays[-1] is None:
+                    break
+            else:
+                return arrays
+        return None
+
+    def fit_on_disk(self) -> bool:
+        """Whether there is room for what is not there yet; features long unused are removed for it."""
+        item = np.dtype(self._cache.dtype).itemsize * sum(int(np.prod(shape)) for shape in self._shapes)
+        keep = [file for view in self._rows() for file in self._files(view, self._cache.dtype)]
+        needed = sum(
+            item * rows
+            for view, rows in self._rows().items()
+            if not all(file.exists() for file in self._files(view, self._cache.dtype))
+        )
+        return make_room(needed, folder=self._cache.folder, keep=keep)
+
+    def record(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Make what is missing, each view in one pass.
+
+        Args:
+            stop: asked at every batch; True ends the work early, and the views that are whole stay.
+
+        Returns:
+            Whether everything is there.
+
+        Raises:
+            RunError: if the folder cannot be written (full, read-only, no permission).
+        """
+        for view, rows in self._rows().items():
+            arrays = self._read(view, rows)
+            if arrays is None:
+                try:
+                    done = self._pass(view, rows, self._cache.dtype, stop)
+                except OverflowError as error:
+                    log.warning("features go beyond float16 (%s); they are kept in float32, twice as large", error)
+                    done = self._pass(view, rows, "float32", stop)
+                if not done:
+                    return False
+                arrays = self._read(view, rows)
+                if arrays is None:
+                    raise RunError(f"the features of `{view}` could not be read back from `{self._files(view, '')[0]}`")
+            self._views[view] = arrays
+        return True
+
+    def _pass(self, view: str, rows: int, dtype: str, stop: Callable[[], bool]) -> bool:
+        """Write the features of a view; False if `stop` ended it."""
+        if view == "val":
+            batches, total, doing = self._val, -(-rows // self._cache.batch_size), "features of validation, batches"
+        else:
+            epoch = int(view.split()[1])
+            batches, total = self._train(epoch).take(self._steps), self._steps
+            doing = f"features of view {epoch - self._before + 1} of {self._cache.views}, batches"
+        types = [dtype] * (len(self._prints) - 1) + ["float32"]
+        shapes, full = [(rows, *shape) for shape in self._shapes], 0
+        try:
+            with writing(self._files(view, dtype), shapes, types) as writers:
+                for images, labels in track(batches, total, doing, self._progress):
+                    if stop():
+                        raise _Stopped
+                    images, labels = np.asarray(images), np.asarray(labels)
+                    full = max(full, len(images))
+                    # XLA compiles anew for a smaller last batch, and TensorFlow traces anew: fill it up.
+                    filled = np.concatenate([images, np.repeat(images[-1:], full - len(images), axis=0)])
+                    found = keras.tree.flatten(self._network.predict_on_batch(filled))
+                    for writer, array in zip(writers, [*found, labels], strict=True):
+                        writer.write(np.asarray(array)[: len(images)])
+        except _Stopped:
+            return False
+        return True
+
+    def train(self, epoch: int):
+        """Endless batches of ``(features, labels)`` from `epoch` of this phase on, counted from 0."""
+        return view_batches(
+            [arrays for view, arrays in self._views.items() if view != "val"],
+            batch_size=self._cache.train_rows // self._steps,
+            dtypes=self._dtypes,
+            seed=self._seed,
+            first_epoch=epoch,
+        )
+
+    @property
+    def val(self):
+        """One pass of the validation features, in batches as large as those of the images; None without validation."""
+        if self._val is None:
+            return None
+        return view_batches(
+            [self._views["val"]], batch_size=self._cache.batch_size, dtypes=self._dtypes, endless=False
+        )
+
+
+class _Stopped(Exception):
+    """The pass was ended early; nothing of it stays."""
