@@ -1,0 +1,286 @@
+"""How much time cached features save: an epoch of phase 1, and a whole run against the notebook's single phase.
+
+    python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER [--name pbc64]
+    python experiments/benchmarks/feature_cache.py --weights FOLDER --image-size 48 --batch 32   # the sample
+
+Three ways to train the same ensemble on the same images, one after the other in one process:
+
+- the notebook of system 002-A: images read from their files each epoch through Keras's legacy ImageDataGenerator, no
+  augmentation, one phase of 15 epochs with the last 50 layers of each backbone open and batch normalisation training,
+  stopped after 5 epochs without a better validation loss, the learning rate reduced after 3;
+- two phases, uncached: the head for `--head-epochs` (policy cells), the backbones computed in each of them;
+- two phases, cached: the same, with the backbones computed for `--views` views.
+
+Both two-phase runs then open the last 50 layers for `--fine-epochs`, batch normalisation frozen. The clock begins before
+the data set is made and ends with the last epoch; checkpoints, history and validation are part of it, building the
+model is not. Writes experiments/results/benchmarks/feature_cache_<name>.csv (a row an epoch and run), .png, and
+feature_cache.csv (a row a data set, replaced by name). Read the ratios, not the seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import pandas as pd  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from leukemia_tf.data import load_pixels, open_data, split_table  # noqa: E402
+from leukemia_tf.files import atomic_path  # noqa: E402
+from leukemia_tf.models import build_model, open_layers  # noqa: E402
+from leukemia_tf.recipes.fitting import fit_network  # noqa: E402
+from leukemia_tf.recipes.recipe import DataSpec, ModelSpec, Recipe  # noqa: E402
+from leukemia_tf.training import Phase, set_determinism  # noqa: E402
+
+RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results" / "benchmarks"
+NOTEBOOK, UNCACHED, CACHED = "notebook, one phase", "two phases, uncached", "two phases, cached"
+
+
+def main(arguments: list[str] | None = None) -> pd.DataFrame:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="sample", help="as `leukemia-tf train --data` (default: the sample)")
+    parser.add_argument("--name", help="of the data in the files (default: the stem of --data)")
+    parser.add_argument("--weights", default="none", help="folder of <backbone>_notop.weights.h5, or none")
+    parser.add_argument("--backbones", default="efficientnetb0,resnet50,mobilenetv2")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--train-images", type=int, default=640, help="a stratified choice; 0 takes all")
+    parser.add_argument("--val-images", type=int, default=320, help="a stratified choice; 0 takes all")
+    parser.add_argument("--head-epochs", type=int, default=10)
+    parser.add_argument("--fine-epochs", type=int, default=4)
+    parser.add_argument("--notebook-epochs", type=int, default=15)
+    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--uncached-epochs", type=int, default=2, help="epochs of the head that are timed uncached")
+    parser.add_argument("--whole-uncached", action="store_true", help="run the uncached training to its end")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    options.name = options.name or pathlib.PurePath(options.data).stem
+
+    manifest, table = open_data(options.data)
+    if not (table["split"] != "").any():
+        table = split_table(table, seed=options.seed)
+    parts = {
+        "train": choose(table[table["split"] == "train"], options.train_images, options.seed),
+        "val": choose(table[table["split"] == "val"], options.val_images, options.seed),
+    }
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        os.environ["LEUKEMIA_TF_CACHE"] = str(folder / "cache")
+        pixels = {split: load_pixels(manifest, part, options.image_size) for split, part in parts.items()}
+        for way in (CACHED, UNCACHED, NOTEBOOK):
+            keras.backend.clear_session()
+            gc.collect()
+            set_determinism(options.seed)
+            model = make_model(options, len(manifest.classes), as_published=way == NOTEBOOK)
+            clock = Clock(way)
+            if way == NOTEBOOK:
+                files = write_files(parts, pixels, folder / "files")
+                notebook(model, files, options, clock)
+            else:
+                two_phases(model, manifest, parts, pixels, options, clock, way == CACHED, folder / way.replace(" ", "_"))
+            rows += clock.rows
+    frame = pd.DataFrame(rows)
+    facts = summary(frame, options, parts)
+    write_csv(RESULTS / f"feature_cache_{options.name}.csv", frame)
+    plot(frame, RESULTS / f"feature_cache_{options.name}.png")
+    whole = RESULTS / "feature_cache.csv"
+    others = pd.read_csv(whole) if whole.exists() else pd.DataFrame()
+    if len(others):
+        others = others[others["data"] != options.name]
+    write_csv(whole, pd.concat([others, pd.DataFrame([facts])], ignore_index=True))
+    print(frame.to_string(), pd.Series(facts).to_string(), sep="\n\n")
+    return frame
+
+
+class Clock(keras.callbacks.Callback):
+    """Seconds since the start at the end of each epoch, with what it reached."""
+
+    def __init__(self, way: str):
+        super().__init__()
+        self.way = way
+        self.rows: list[dict] = []
+        self.phase = 0
+        self.began = self.last = time.perf_counter()
+
+    def on_train_begin(self, logs=None):
+        self.phase += 1
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # What the epoch before wrote belongs to it, and so does the pass through the backbones before the first.
+        now = time.perf_counter()
+        if self.rows:
+            self.rows[-1]["epoch_s"] += now - self.last
+        self.last = now
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.perf_counter()
+        self.rows.append(
+            {
+                "way": self.way,
+                "phase": self.phase,
+                "epoch": epoch + 1,
+                "seconds": now - self.began,
+                "epoch_s": now - self.last,
+                **{key: float(logs[key]) for key in ("loss", "val_loss", "val_accuracy")},
+            }
+        )
+        self.last = now
+        print(self.rows[-1], flush=True)
+
+    def on_train_end(self, logs=None):
+        now = time.perf_counter()
+        self.rows[-1]["epoch_s"] += now - self.last
+        self.last = now
+
+
+def choose(part: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    if not most or most >= len(part):
+        return part.reset_index(drop=True)
+    from sklearn.model_selection import train_test_split
+
+    kept, _ = train_test_split(part.index, train_size=most, random_state=seed, stratify=part["label"])
+    return part.loc[sorted(kept)].reset_index(drop=True)
+
+
+def make_model(options: argparse.Namespace, classes: int, as_published: bool) -> keras.Model:
+    return build_model(
+        "ensemble",
+        num_classes=classes,
+        image_size=options.image_size,
+        weights=options.weights,
+        backbones=options.backbones.split(","),
+        as_published=as_published,
+        norm_momentum=0.99 if as_published else 0.9,
+    )
+
+
+def write_files(parts, pixels, folder: pathlib.Path) -> pathlib.Path:
+    """JPEG files in class folders, as the notebook reads them."""
+    for split, part in parts.items():
+        for row, label in enumerate(part["label"]):
+            target = folder / split / label / f"{row:05d}.jpg"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[split][row]).save(target, quality=95)
+    return folder
+
+
+def notebook(model: keras.Model, files: pathlib.Path, options: argparse.Namespace, clock: Clock) -> None:
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator  # has no public name in Keras 3
+
+    binary = model.output_shape[-1] == 1
+    settings = {
+        "target_size": (options.image_size, options.image_size),
+        "batch_size": options.batch,
+        "class_mode": "binary" if binary else "categorical",
+        "seed": options.seed,
+    }
+    train = ImageDataGenerator().flow_from_directory(str(files / "train"), **settings)
+    val = ImageDataGenerator().flow_from_directory(str(files / "val"), shuffle=False, **settings)
+    open_layers(model, "top:50", freeze_batchnorm=False)
+    model.compile(
+        keras.optimizers.Adam(1e-4), "binary_crossentropy" if binary else "categorical_crossentropy", ["accuracy"]
+    )
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=5, restore_best_weights=True)
+    plateau = keras.callbacks.ReduceLROnPlateau("val_loss", patience=3, factor=0.3)
+    model.fit(
+        train, validation_data=val, epochs=options.notebook_epochs, verbose=0, callbacks=[stopping, plateau, clock]
+    )
+
+
+def two_phases(model, manifest, parts, pixels, options, clock: Clock, cached: bool, path: pathlib.Path) -> None:
+    whole = cached or options.whole_uncached
+    head = Phase("head", layers="head", epochs=options.head_epochs if whole else options.uncached_epochs)
+    fine = Phase("fine-tune", layers="top:50", epochs=options.fine_epochs if whole else 0, learning_rate=1e-4)
+    recipe = Recipe(
+        "benchmark",
+        "Benchmark",
+        ModelSpec("ensemble"),
+        (head, fine),
+        DataSpec(image_size=options.image_size, batch_size=options.batch, policy="cells"),
+        feature_views=options.views if cached else 0,
+        seed=options.seed,
+    )
+
+    class Path:
+        pass
+
+    run = Path()
+    run.path = path
+    fit_network(model, recipe, run, manifest, parts, pixels, clock, False)
+
+
+def summary(frame: pd.DataFrame, options: argparse.Namespace, parts) -> dict:
+    """One row: ratios of the epochs and of the whole runs."""
+    runs = {way: rows for way, rows in frame.groupby("way")}
+    head = {way: runs[way][runs[way]["phase"] == 1] for way in (CACHED, UNCACHED)}
+    # The first epoch traces.
+    epoch = {way: statistics.median(rows["epoch_s"].iloc[1:]) for way, rows in head.items()}
+    best = {way: rows["val_accuracy"].max() for way, rows in runs.items()}
+    equal = runs[CACHED][runs[CACHED]["val_accuracy"] >= best[NOTEBOOK]]
+    total = {way: rows["seconds"].iloc[-1] for way, rows in runs.items()}
+    return {
+        "data": options.name,
+        "train_images": len(parts["train"]),
+        "val_images": len(parts["val"]),
+        "image_size": options.image_size,
+        "batch": options.batch,
+        "backbones": options.backbones.replace(",", "+"),
+        "weights": "none" if options.weights == "none" else "imagenet",
+        "views": options.views,
+        "head_epochs": options.head_epochs,
+        "fine_epochs": options.fine_epochs,
+        "seed": options.seed,
+        "epoch_uncached_s": epoch[UNCACHED],
+        "epoch_cached_s": epoch[CACHED],
+        "epoch_ratio": epoch[UNCACHED] / epoch[CACHED],
+        "notebook_s": total[NOTEBOOK],
+        "notebook_epochs": len(runs[NOTEBOOK]),
+        "notebook_val_accuracy": best[NOTEBOOK],
+        "cached_s": total[CACHED],
+        "cached_val_accuracy": best[CACHED],
+        "whole_ratio": total[NOTEBOOK] / total[CACHED],
+        "seconds_to_equal": equal["seconds"].iloc[0] if len(equal) else None,
+        "ratio_to_equal": total[NOTEBOOK] / equal["seconds"].iloc[0] if len(equal) else None,
+        "uncached_s": total[UNCACHED] if options.whole_uncached else None,
+        "uncached_val_accuracy": best[UNCACHED] if options.whole_uncached else None,
+        "device": (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU"))[0].device_type,
+        "cpus": os.cpu_count(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+
+
+def write_csv(path: pathlib.Path, frame: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
+
+
+def plot(frame: pd.DataFrame, path: pathlib.Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for way, rows in frame.groupby("way", sort=False):
+        axes.plot(rows["seconds"], rows["val_accuracy"], marker="o", markersize=3, label=way)
+    axes.set(xlabel="seconds since the start", ylabel="validation accuracy", xlim=(0, None))
+    axes.legend()
+    axes.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
