@@ -5,15 +5,15 @@
 
 Three ways to train the same ensemble on the same images, one after the other in one process:
 
-- the notebook of system 002-A: images read from their files each epoch through Keras's legacy ImageDataGenerator, no
-  augmentation, one phase of 15 epochs with the last 50 layers of each backbone open and batch normalisation training,
-  stopped after 5 epochs without a better validation loss, the learning rate reduced after 3;
+- the notebook of system 002-A: images read from their files each epoch by Keras's legacy ImageDataGenerator, no
+  augmentation, one phase of 15 epochs with the last 50 layers of each backbone open and batch normalisation
+  training, stopped after 5 epochs without a better validation loss, the learning rate reduced after 3;
 - two phases, uncached: the head for `--head-epochs` (policy cells), the backbones computed in each of them;
 - two phases, cached: the same, with the backbones computed for `--views` views.
 
-Both two-phase runs then open the last 50 layers for `--fine-epochs`, batch normalisation frozen. The clock begins before
-the data set is made and ends with the last epoch; checkpoints, history and validation are part of it, building the
-model is not. Writes experiments/results/benchmarks/feature_cache_<name>.csv (a row an epoch and run), .png, and
+Both two-phase runs then open the last 50 layers for `--fine-epochs`, batch normalisation frozen. The clock begins
+before the data set is made and ends with the last epoch; checkpoints, history and validation are part of it, building
+the model is not. Writes experiments/results/benchmarks/feature_cache_<name>.csv (a row an epoch and run), .png, and
 feature_cache.csv (a row a data set, replaced by name). Read the ratios, not the seconds.
 """
 
@@ -87,7 +87,8 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
                 files = write_files(parts, pixels, folder / "files")
                 notebook(model, files, options, clock)
             else:
-                two_phases(model, manifest, parts, pixels, options, clock, way == CACHED, folder / way.replace(" ", "_"))
+                path = folder / way.replace(" ", "_")
+                two_phases(model, manifest, parts, pixels, options, clock, way == CACHED, path)
             rows += clock.rows
     frame = pd.DataFrame(rows)
     facts = summary(frame, options, parts)

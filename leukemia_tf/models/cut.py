@@ -32,12 +32,14 @@ def cut_model(model: keras.Model) -> Cut | None:
     """Cut a model behind the backbones that are nested in it.
 
     Args:
-        model: functional, with one input, such as those of the builders.
+        model: such as those of the builders.
 
     Returns:
-        Both halves, or None where there are none: no backbone, one that is used twice, one that reads another's
-        output, or a head that also reads the images themselves.
+        Both halves, or None where there are none: a model that is not functional, no backbone, one that is used
+        twice, weights in front of one, or a head that also reads the images themselves.
     """
+    if not hasattr(model, "_nodes_by_depth"):
+        return None
     backbones = backbones_of(model)
     graph = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
     found = []
