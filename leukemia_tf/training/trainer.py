@@ -122,9 +122,9 @@ def fit_phases(
     # ---- where were we? -------------------------------------------------------------------------------------------
     fingerprint = weights_fingerprint(model)
     state = read_state(state_path)
-    if state is None and best.path.exists():
+    if state is None:
         # Killed between the very first checkpoint and the first state: the epoch is run again.
-        best.path.unlink()
+        best.clear()
     if state is not None and state["fingerprint"] != fingerprint:
         raise RunError(
             f"`{run_dir}` holds a training that began with other weights. Use the same weights, seed and versions to "
@@ -178,7 +178,7 @@ def fit_phases(
         # Variables that appear during the first step make TensorFlow trace the step twice.
         fitted.optimizer.build(fitted.trainable_variables)
         # ---- callbacks ---------------------------------------------------------------------------------------
-        best.phase = number
+        best.phase, best.live = number, live if features is not None else None
         listed = [StopOnNaN(), _Reseed(student, seed, number)]
         if phase.patience:
             listed.append(
@@ -230,9 +230,9 @@ def fit_phases(
         history, live = saver.history, saver.live
         state = read_state(state_path)
 
-    if best.path.exists():
+    if chosen := best.best():
         best.restore(student)
-        chosen = best.best()
+        best.write(student)
         log.info("Best %s %.5g, phase %d, epoch %d", monitor, chosen["value"], chosen["phase"] + 1, chosen["epoch"] + 1)
     frame = pd.DataFrame(history)
     frame.attrs["complete"] = bool(not phases or (state and state["phase_done"] and state["phase"] == len(phases) - 1))
