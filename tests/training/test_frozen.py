@@ -197,7 +197,13 @@ def test_killed_and_resumed_is_equal_bit_for_bit(tmp_path, cached, batch, keep):
 
 
 def test_the_best_checkpoint_holds_the_whole_model(tmp_path, cached):
+    # While it trains, the small file alone is written; at the end there is the whole one alone.
+    checkpoints = tmp_path / "run" / "checkpoints"
+    with pytest.raises(Killed):
+        fit(tmp_path / "run", cache_in(cached[2] / "features"), callbacks=[KillAt(7)])
+    assert sorted(file.name for file in checkpoints.iterdir()) == ["best.npz", "state.npz"]
     fit(tmp_path / "run", cache_in(cached[2] / "features"))
+    assert sorted(file.name for file in checkpoints.iterdir()) == ["best.keras", "state.npz"]
     loaded = keras.models.load_model(tmp_path / "run" / "checkpoints" / "best.keras")
     best = pd.read_csv(tmp_path / "run" / "history.csv")["val_loss"].min()
     loaded.compile(loss="binary_crossentropy")
