@@ -118,7 +118,8 @@ def fit_network(
         steps_per_epoch=steps,
         seed=recipe.seed,
         jit_compile=SWITCH[recipe.jit_compile],
-        feature_cache=_feature_cache(recipe, manifest, parts, pixels, steps, common["labels"]),
+        # A teacher looks at the images themselves.
+        feature_cache=None if teacher else _feature_cache(recipe, manifest, parts, pixels, steps, common["labels"]),
         callbacks=[budget] if budget else [],
         tensorboard=recipe.tensorboard,
         progress=progress,
