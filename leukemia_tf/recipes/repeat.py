@@ -191,9 +191,7 @@ def _write_split(recipe: Recipe, file: pathlib.Path, folds: int | None, seeds: i
     return write_split(file, _fold_tables(recipe, manifest, table, folds, seeds))
 
 
-def _fold_tables(
-    recipe: Recipe, manifest: Manifest, table: pd.DataFrame, folds: int, seeds: int
-) -> list[pd.DataFrame]:
+def _fold_tables(recipe: Recipe, manifest: Manifest, table: pd.DataFrame, folds: int, seeds: int) -> list[pd.DataFrame]:
     from leukemia_tf.data import fold_names, make_folds, official_folds
 
     data = recipe.data

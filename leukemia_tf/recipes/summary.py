@@ -182,15 +182,11 @@ def _pool(
         )
     if not frames:
         return {}
-    found = pooled_intervals(
-        frames, classes, bootstrap=recipe.bootstrap, seed=recipe.seed, confidence=CONFIDENCE
-    )
+    found = pooled_intervals(frames, classes, bootstrap=recipe.bootstrap, seed=recipe.seed, confidence=CONFIDENCE)
     return {**found, "seeds": list(complete), "resamples": recipe.bootstrap}
 
 
-def _spread(
-    runs: pd.DataFrame, parts: Sequence[Part], metrics: Sequence[str]
-) -> tuple[dict[str, dict[str, Any]], str]:
+def _spread(runs: pd.DataFrame, parts: Sequence[Part], metrics: Sequence[str]) -> tuple[dict[str, dict], str]:
     """Spread of each metric over the finished runs, and over what its t interval is.
 
     With several seeds and folds the runs are far from independent: the interval is then of the means of the seeds.
@@ -223,7 +219,7 @@ def _explain(parts: Sequence[Part], over: str, spread: dict[str, Any], pooled: d
         lines = [
             f"The spread over {what} mixes other training images with other test images; because the folds train on "
             "mostly the same images they are not independent, and no unbiased estimate of the variance of a "
-            "cross-validation exists (Bengio and Grandvalet, 2004), so the t interval describes and does not prove."
+            "cross-validation exists (Bengio and Grandvalet, 2004), so read the t interval as a description."
         ]
     units = f"the means of {seeds} seeds" if folds and seeds > 1 else f"{over}s"
     lines.append(f"t interval: Student's 95 % interval of {units}; sd is that of single runs.")
