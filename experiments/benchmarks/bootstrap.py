@@ -4,7 +4,8 @@
 
 2,000 resamples of 100,000 made-up predictions, of two and of eight classes, by subject (500) and by image: all metrics
 with percentile intervals (`compute_metrics`, each class too), and with bias-corrected and accelerated ones
-(`metric_intervals`, whose jackknife comes on top). Each is to take less than 30 s on two cores.
+(`metric_intervals`, whose jackknife comes on top). Each is to take less than 30 s on two cores of one's own; where
+others use them too, the processor time tells.
 
 The scikit-learn loop computes the same eight metrics with ``sample_weight`` on a few resamples of the same draws; both
 results are compared. ``ratio`` is one of processor times, which other programs on the machine disturb less than the
