@@ -140,8 +140,38 @@ def tables() -> dict[str, str]:
     found["sample"] = markdown(sample_rows(sample))
     found["near_duplicates"] = markdown(near_duplicate_rows(pd.read_csv(RESULTS / "leakage" / "near_duplicates.csv")))
     found["leakage"] = markdown(leakage_rows(read_json(RESULTS / "leakage" / "leakage.json")))
+    found["scale_bar"] = markdown(scale_bar_rows())
     found["zoo"] = markdown(zoo_rows())
     return found
+
+
+def scale_bar_rows() -> pd.DataFrame:
+    """How much a model looks at the scale bar, by class."""
+    shares = pd.read_csv(RESULTS / "explain" / "scale_bar.csv")
+    painted = pd.read_csv(RESULTS / "explain" / "scale_bar_painted.csv")
+    cam, covered = (shares[shares["method"] == name] for name in ("grad_cam", "occlusion"))
+
+    def percent(row, value: str, low: str, high: str) -> str:
+        return f"{100 * row[value]:.1f} [{100 * row[low]:.1f}, {100 * row[high]:.1f}]"
+
+    def share(rows: pd.DataFrame) -> list[str]:
+        return [f"{percent(row, 'share', 'low', 'high')} (n = {row['n']})" for _, row in rows.iterrows()]
+
+    def others(rows: pd.DataFrame) -> list[str]:
+        return [f"{100 * value:.1f}" for value in rows["other_corners"]]
+
+    return pd.DataFrame(
+        {
+            "class": cam["class"].to_numpy(),
+            "area": [f"{100 * value:.1f}" for value in cam["area"]],
+            "Grad-CAM": share(cam),
+            "Grad-CAM, other corners": others(cam),
+            "occlusion": share(covered),
+            "occlusion, other corners": others(covered),
+            "changed": [percent(row, "changed", "changed_low", "changed_high") for _, row in painted.iterrows()],
+            "changed, other corners": [f"{100 * value:.1f}" for value in painted["changed_other_corners"]],
+        }
+    )
 
 
 def zoo_rows() -> pd.DataFrame:
