@@ -38,7 +38,9 @@ def add_explain_command(commands, load_tensorflow: Callable[[], None]) -> None:
     parser.add_argument(
         "--layer", metavar="NAME", help="layer whose map Grad-CAM or attention takes (default: the last map)"
     )
-    parser.add_argument("--check", action="store_true", help="test the maps; takes some hundred predictions an image")
+    parser.add_argument(
+        "--check", action="store_true", help="test the maps; some hundred predictions for each image and method"
+    )
     parser.add_argument("--output", metavar="FOLDER", help="where to write (default: explanations in the run)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the shuffled weights of --check (default: 0)")
     parser.add_argument("--skip-broken", action="store_true", help="leave broken images out, and count them")

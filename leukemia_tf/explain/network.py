@@ -31,7 +31,8 @@ class Network:
     Args:
         model: functional or sequential, with one input, RGB (B, S, S, 3) in [0, 255], and a layer ``logits`` before
             its last activation, as all builders have it. Freshly built or loaded, with or without nested models.
-        batch_size: images a step.
+        batch_size: images a step; a quarter of it where gradients go back to the image, for which the maps of all
+            layers are kept.
 
     Raises:
         InputError: if the model is of another kind, or Keras does not run on TensorFlow.
@@ -172,8 +173,8 @@ class Network:
         """
         images = check_images(self.graph, images)
         classes = check_classes(classes, len(images), self.num_classes)
-        starts = range(0, len(images), self.batch_size)
-        parts = [slice(start, start + self.batch_size) for start in starts]
+        step = max(1, self.batch_size // 4)
+        parts = [slice(start, start + step) for start in range(0, len(images), step)]
         return np.concatenate([self._input_gradient(images[part], classes[part]).numpy() for part in parts])
 
     def _outputs(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +189,7 @@ class Network:
 
     @functools.cached_property
     def _forward(self):
-        return tf.function(self._logits_and_output, autograph=False, reduce_retracing=True)
+        return tf.function(self._logits_and_output, input_signature=[self._image_spec], autograph=False)
 
     @functools.cached_property
     def _input_gradient(self):
@@ -201,8 +202,13 @@ class Network:
                 raise InputError(f"`model` must let gradients through to its images. Received: `{self.model.name}`")
             return found
 
-        shape = tf.TensorSpec([None, *self.graph.input_shape[1:]], tf.float32)
-        return tf.function(gradient, input_signature=[shape, tf.TensorSpec([None], tf.int64)], autograph=False)
+        signature = [self._image_spec, tf.TensorSpec([None], tf.int64)]
+        return tf.function(gradient, input_signature=signature, autograph=False)
+
+    @property
+    def _image_spec(self):
+        # A batch of any size is traced once.
+        return tf.TensorSpec([None, *self.graph.input_shape[1:]], tf.float32)
 
     def _logits_and_output(self, images):
         found = {}

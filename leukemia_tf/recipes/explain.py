@@ -40,7 +40,8 @@ def explain_images(
 
     Into the folder go a picture for each image and method, ``maps/*.npz`` (image and maps, in the size of the model),
     ``explanations.csv`` (a row for each image and method), ``explanations.json`` (settings and verdicts),
-    ``explanations.png`` (the first images on one sheet) and ``explanations.html`` (all of them).
+    ``explanations.png`` (the first images on one sheet) and ``explanations.html`` (all of them). Pictures of an earlier
+    call with other images stay, and are no longer on the page.
 
     Args:
         run: a finished training.
@@ -49,7 +50,8 @@ def explain_images(
         class_name: the class that is explained; None takes what is predicted of each image.
         layer: name of the layer whose map Grad-CAM or, where that is not asked for, attention takes.
         check: also measure deletion and insertion, beside orders that know nothing, and compare the maps with those of
-            shuffled weights. This takes some hundred predictions an image.
+            shuffled weights. They follow the model's own probabilities, before any calibration, and take some hundred
+            predictions for each image and method.
         output: the folder; None takes ``explanations`` in the run.
         skip_broken: leave out files that cannot be read, with a line for each in the log.
         progress: show progress on standard error.
