@@ -74,11 +74,11 @@ def draw_sheet(
         titles: of the rows.
     """
     methods = list(dict.fromkeys(method for one in maps for method in one))
-    width, height = 2.2 * (1 + len(methods)), 2.65 * len(images) + 0.3
+    width, height = 2.2 * (1 + len(methods)), 2.75 * len(images) + 0.4
     figure = Figure(figsize=(width, height), dpi=100)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(images), 1 + len(methods), squeeze=False)
-    figure.subplots_adjust(0.01, 0.3 / height, 0.99, 1 - 0.4 / height, wspace=0.03, hspace=0.25)
+    figure.subplots_adjust(0.01, 0.3 / height, 0.99, 1 - 0.6 / height, wspace=0.03, hspace=0.3)
     for row, image, of_methods, title in zip(grid, images, maps, titles):
         row[0].imshow(np.asarray(image).astype(np.uint8))
         row[0].set_title("\n".join(textwrap.wrap(_plain(title), 34)), fontsize=7, color=_INK, loc="left")
