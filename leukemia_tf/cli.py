@@ -129,6 +129,9 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="seed of split, weights, order, augmentation and dropout")
     parser.add_argument(
+        "--strategy", choices=("none", "mirrored"), help="mirrored shares every batch among all GPUs of the machine"
+    )
+    parser.add_argument(
         "--no-feature-cache",
         action="store_true",
         help="where the head alone trains, compute the features of the frozen backbones anew each epoch",
@@ -170,6 +173,7 @@ def _train(options: argparse.Namespace) -> int:
         "data.groups_file": options.groups,
         "data.allow_leakage": options.allow_leakage or None,
         "data.skip_broken": options.skip_broken or None,
+        "strategy": options.strategy,
         "feature_views": 0 if options.no_feature_cache else None,
     }
     recipe = override(recipe, {name: value for name, value in given.items() if value is not None})

@@ -188,9 +188,8 @@ def notebook(model: keras.Model, files: pathlib.Path, options: argparse.Namespac
     train = ImageDataGenerator().flow_from_directory(str(files / "train"), **settings)
     val = ImageDataGenerator().flow_from_directory(str(files / "val"), shuffle=False, **settings)
     open_layers(model, "top:50", freeze_batchnorm=False)
-    model.compile(
-        keras.optimizers.Adam(1e-4), "binary_crossentropy" if binary else "categorical_crossentropy", ["accuracy"]
-    )
+    loss = "binary_crossentropy" if binary else "categorical_crossentropy"
+    model.compile(keras.optimizers.Adam(1e-4), loss, metrics=["accuracy"])
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=5, restore_best_weights=True)
     plateau = keras.callbacks.ReduceLROnPlateau("val_loss", patience=3, factor=0.3)
     model.fit(

@@ -132,6 +132,35 @@ def make_pipeline(
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
+def fill_last_batch(dataset: tf.data.Dataset, rows: int, batch_size: int) -> tf.data.Dataset:
+    """Give every batch of one pass the same static size, and each row a weight: the filling has 0.
+
+    A mean over batches of the weighted loss, as Keras takes it (divided by the size of the batch), is the mean over the
+    images: real rows weigh ``rows of all batches / rows``.
+
+    Args:
+        dataset: one pass of ``(images, labels)``.
+        rows: images in it.
+        batch_size: of its batches; the last may be smaller.
+
+    Returns:
+        ``(images, labels, weights)``, weights float32 [B]. The filling repeats the last image.
+    """
+    weight = -(-rows // batch_size) * batch_size / rows
+
+    def fill(images, labels):
+        given = tf.shape(images)[0]
+
+        def filled(tensor):
+            repeated = tf.repeat(tensor[-1:], batch_size - given, axis=0)
+            return tf.ensure_shape(tf.concat([tensor, repeated], axis=0), [batch_size, *tensor.shape[1:]])
+
+        weights = tf.where(tf.range(batch_size) < given, tf.constant(weight, tf.float32), 0.0)
+        return filled(images), filled(labels), tf.ensure_shape(weights, [batch_size])
+
+    return dataset.map(fill, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
 def steps_per_epoch(
     table: pd.DataFrame | int, batch_size: int, training: bool = True, balance: str = "none"
 ) -> int:

@@ -75,7 +75,8 @@ def fit_network(
         The history of `leukemia_tf.training.fit_phases`, one row an epoch.
     """
     from leukemia_tf.data import class_weights, make_pipeline, steps_per_epoch
-    from leukemia_tf.training import fit_phases, make_loss
+    from leukemia_tf.data.pipeline import fill_last_batch
+    from leukemia_tf.training import fit_phases, make_loss, resolve_jit_compile
 
     fitted, known = model, None
     if teacher is not None:
@@ -103,12 +104,16 @@ def fit_network(
         )
 
     steps = steps_per_epoch(parts["train"], data.batch_size, training=True, balance=balance)
+    val = make_pipeline(parts["val"], image_size=data.image_size, pixels=pixels["val"], **common)
+    jit = resolve_jit_compile(SWITCH[recipe.jit_compile])
+    # XLA compiles once more for a smaller last batch. Filled up, it needs metrics that look at weights, and class
+    # weights would enter those of training.
+    if jit and data.balance != "class_weight":
+        val = fill_last_batch(val, len(parts["val"]), data.batch_size)
     return fit_phases(
         fitted,
         batches,
-        # Its last batch may be smaller, which XLA compiles once more in each phase. Filling it up would need weights
-        # of 0 in the loss, in every metric, and then in those of training too, where class weights would enter them.
-        make_pipeline(parts["val"], image_size=data.image_size, pixels=pixels["val"], **common),
+        val,
         recipe.phases,
         run.path,
         loss=make_loss(recipe.loss, recipe.loss_config, outputs=outputs),
@@ -117,7 +122,8 @@ def fit_network(
         class_weight=class_weights(parts["train"], manifest.classes) if data.balance == "class_weight" else None,
         steps_per_epoch=steps,
         seed=recipe.seed,
-        jit_compile=SWITCH[recipe.jit_compile],
+        jit_compile=jit,
+        steps_per_execution=recipe.steps_per_execution or "auto",
         # A teacher looks at the images themselves.
         feature_cache=None if teacher else _feature_cache(recipe, manifest, parts, pixels, steps, common["labels"]),
         callbacks=[budget] if budget else [],
@@ -192,6 +198,7 @@ def check_estimator(recipe: Recipe) -> None:
         "precision": recipe.precision if recipe.precision != "float32" else "",
         "data.colour": recipe.data.colour if recipe.data.colour in IN_THE_MODEL else "",
         "distillation": recipe.distillation.describe() if recipe.distillation else "",
+        "strategy": recipe.strategy if recipe.strategy != "none" else "",
         "data.balance": recipe.data.balance if recipe.data.balance != "none" else "",
     }
     wrong = {name: value for name, value in given.items() if value}

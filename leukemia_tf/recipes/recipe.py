@@ -102,6 +102,9 @@ class Recipe:
         threshold: probability of the positive class from which a cell counts as positive (two classes only).
         precision: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
         jit_compile: ``"auto"`` (XLA on a GPU), ``"on"`` or ``"off"``.
+        steps_per_execution: batches in one call of the graph, 0 for a choice (see
+            `leukemia_tf.training.runtime.resolve_steps_per_execution`).
+        strategy: ``"none"``, or ``"mirrored"`` to share every batch among all GPUs of the machine.
         deterministic: ``"auto"`` (deterministic kernels on a CPU), ``"on"`` or ``"off"``.
         feature_views: where the head alone trains, features of so many augmented views of each image are computed once
             and the head trains on them; 0 computes them anew each epoch. Phases of no more epochs than views do so
@@ -128,6 +131,8 @@ class Recipe:
     threshold: float = 0.5
     precision: str = "float32"
     jit_compile: str = "auto"
+    steps_per_execution: int = 0
+    strategy: str = "none"
     deterministic: str = "auto"
     feature_views: int = 4
     seed: int = 0
@@ -144,6 +149,7 @@ class Recipe:
             ("mode", ("min", "max")),
             ("precision", ("float32", "mixed_float16", "mixed_bfloat16")),
             ("jit_compile", ("auto", "on", "off")),
+            ("strategy", ("none", "mirrored")),
             ("deterministic", ("auto", "on", "off")),
         ):
             if getattr(self, name) not in accepted:
@@ -154,11 +160,10 @@ class Recipe:
             )
         if not 0 < self.threshold < 1:
             raise InputError(f"`threshold` lies between 0 and 1. Received: {self.threshold}")
-        if self.seed < 0 or self.bootstrap < 1 or self.minutes < 0 or self.feature_views < 0:
-            raise InputError(
-                "`seed`, `minutes` and `feature_views` are 0 or more and `bootstrap` is 1 or more. "
-                f"Received: {self.seed}, {self.minutes}, {self.feature_views}, {self.bootstrap}"
-            )
+        for name in ("seed", "minutes", "feature_views", "steps_per_execution", "bootstrap"):
+            least = int(name == "bootstrap")
+            if getattr(self, name) < least:
+                raise InputError(f"`{name}` is {least} or more. Received: {getattr(self, name)}")
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON-able values, without the card and the overrides that have been applied or not."""

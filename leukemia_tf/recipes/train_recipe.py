@@ -67,7 +67,7 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
     from leukemia_tf.data import load_pixels
     from leukemia_tf.recipes.environment import describe_environment, peak_memory_mb
     from leukemia_tf.recipes.verdict import write_verdict
-    from leukemia_tf.training import TimeBudget, set_determinism
+    from leukemia_tf.training import Strategy, TimeBudget, set_determinism
 
     budget = TimeBudget(recipe.minutes) if recipe.minutes else None
     network = is_network(recipe)
@@ -85,9 +85,12 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
 
     # ---- model ----------------------------------------------------------------------------------------------------
     set_determinism(recipe.seed, ops=SWITCH[recipe.deterministic])
+    strategy = Strategy(recipe.strategy)
     with _precision(recipe.precision):
-        model = build(recipe, len(manifest.classes), synthetic=manifest.synthetic)
+        with strategy.scope():
+            model = build(recipe, len(manifest.classes), synthetic=manifest.synthetic)
         if network:
+            strategy.prepare(model)
             check_network(model, recipe)
         # A teacher of larger images sees them as they are, and the student's are made of them.
         sizes = {"train": max(size, teacher.image_size)} if teacher else {}
@@ -104,7 +107,9 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
         # ---- training ---------------------------------------------------------------------------------------------
         if network:
             network_of_teacher = teacher.model if teacher else None
-            history = fit_network(model, recipe, run, manifest, parts, pixels, budget, progress, network_of_teacher)
+            with strategy.scope():
+                history = fit_network(model, recipe, run, manifest, parts, pixels, budget, progress, network_of_teacher)
+            model = strategy.gather(model)
         else:
             history = fit_estimator(model, recipe, manifest, parts, pixels)
         complete = history.attrs.get("complete", True)

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "ProgressLine": "callbacks",
         "ResumeState": "callbacks",
         "StopOnNaN": "callbacks",
+        "Strategy": "strategy",
         "TimeBudget": "callbacks",
         "fit_phases": "trainer",
         "make_loss": "loss",

@@ -194,10 +194,13 @@ class PhaseFeatures:
         shapes, full = [(rows, *shape) for shape in self._shapes], 0
         try:
             with writing(self._files(view, dtype), shapes, types) as writers:
-                for images, labels in track(batches, total, doing, self._progress):
+                for images, labels, *weights in track(batches, total, doing, self._progress):
                     if stop():
                         raise _Stopped
                     images, labels = np.asarray(images), np.asarray(labels)
+                    if weights:  # what a batch was filled up with weighs nothing
+                        real = np.asarray(weights[0]) > 0
+                        images, labels = images[real], labels[real]
                     full = max(full, len(images))
                     # XLA compiles anew for a smaller last batch, and TensorFlow traces anew: fill it up.
                     filled = np.concatenate([images, np.repeat(images[-1:], full - len(images), axis=0)])

@@ -30,6 +30,8 @@ class Phase:
         learning_rate: the rate, or the peak rate of a schedule.
         optimizer: a Keras optimizer's name, such as ``"adam"``, ``"adamw"``, ``"sgd"``, ``"adamax"``.
         optimizer_config: further arguments of that optimizer, such as ``{"weight_decay": 1e-5, "clipnorm": 1.0}``.
+        accumulate: batches whose gradients are averaged for one step of the optimizer, as if they were one batch (but
+            for batch normalisation, which sees each by itself). A schedule counts batches all the same.
         schedule: how the rate moves, each batch, over the whole phase: ``"constant"``; ``"cosine"`` (half a cosine
             from the rate to 0); ``"one_cycle"`` (up to the rate, then down, by cosines), ``"triangular2"`` (triangles,
             each half as high as the one before) or ``"piecewise"`` (down by a factor at given shares of the phase).
@@ -45,7 +47,7 @@ class Phase:
             Small batches ruin its statistics; the published system 002 left it on.
         frozen_dropout: leave dropout and stochastic depth on in backbones that are frozen as a whole (``"head"``), as
             plain Keras does and the published systems did. Otherwise such backbones work as in prediction, and their
-            features can be cached.
+            features can be cached. (The student of a distiller always has it on.)
         from_best: begin with the best weights of the phases before, not with the last ones.
 
     Raises:
@@ -58,6 +60,7 @@ class Phase:
     learning_rate: float = 1e-3
     optimizer: str = "adam"
     optimizer_config: dict[str, Any] = field(default_factory=dict)
+    accumulate: int = 1
     schedule: str = "constant"
     schedule_config: dict[str, Any] = field(default_factory=dict)
     warmup_epochs: float = 0.0
@@ -78,6 +81,8 @@ class Phase:
             raise InputError(
                 f"`learning_rate` of phase `{self.name}` is a number above 0. Received: {self.learning_rate}"
             )
+        if self.accumulate < 1:
+            raise InputError(f"`accumulate` of phase `{self.name}` is 1 or more. Received: {self.accumulate}")
         if self.schedule not in SCHEDULES:
             raise InputError(
                 f"`schedule` of phase `{self.name}` is one of {', '.join(SCHEDULES)}. Received: {self.schedule!r}"

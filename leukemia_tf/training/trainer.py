@@ -29,7 +29,7 @@ from leukemia_tf.training.frozen import FeatureCache, FrozenBackbones, PhaseFeat
 from leukemia_tf.training.loss import make_loss
 from leukemia_tf.training.metrics import check_mode, make_metrics
 from leukemia_tf.training.phase import Phase
-from leukemia_tf.training.runtime import reseed, resolve_jit_compile, student_of
+from leukemia_tf.training.runtime import reseed, resolve_jit_compile, resolve_steps_per_execution, student_of
 from leukemia_tf.training.schedules import make_schedule
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ def fit_phases(
     steps_per_epoch: int | None = None,
     seed: int = 0,
     jit_compile: bool | Literal["auto"] = "auto",
+    steps_per_execution: int | Literal["auto"] = 1,
     feature_cache: FeatureCache | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     tensorboard: bool = False,
@@ -71,7 +72,8 @@ def fit_phases(
         train: a `tf.data.Dataset` of ``(images, labels)`` for one epoch, or a function that takes the number of the
             first epoch, counted through all phases from 0, and returns an endless one (then `steps_per_epoch` is
             needed). Only the function can be resumed exactly.
-        val: a data set of one pass, or None (then `monitor` must not be a ``val_`` metric).
+        val: a data set of one pass, or None (then `monitor` must not be a ``val_`` metric). Where it gives sample
+            weights, the metrics respect them, also in training; so not together with `class_weight`.
         phases: see `Phase`. Phases with 0 epochs are left out.
         run_dir: a folder, made if need be.
         loss: a Keras loss of probabilities, such as `make_loss` gives; ``"auto"`` is binary cross-entropy for one
@@ -83,6 +85,8 @@ def fit_phases(
         steps_per_epoch: batches an epoch, for an endless `train`.
         seed: of dropout and stochastic depth, and recorded.
         jit_compile: see `resolve_jit_compile`.
+        steps_per_execution: batches between two looks of the callbacks, see `resolve_steps_per_execution`. The weights
+            do not depend on it.
         feature_cache: where to keep features of frozen backbones, for phases in which that pays; `train` must be a
             function then. Without enough space on the disk those phases go on without, with a warning.
         callbacks: further ones. A `TimeBudget` among them is respected; one with `get_state()` and
@@ -169,11 +173,14 @@ def fit_phases(
                 break
             fitted, validation = cut.head, features.val
         steps = steps_per_epoch if steps_per_epoch is not None else _cardinality(train)
+        # A validation that was filled up gives its filling the weight 0, and then metrics must look at weights.
+        measured = "weighted_metrics" if len(getattr(validation, "element_spec", ())) == 3 else "metrics"
         fitted.compile(
             optimizer=make_optimizer(phase, steps),
             loss=make_loss(outputs=outputs) if loss == "auto" else loss,
-            metrics=make_metrics(outputs, monitor) if metrics == "auto" else list(metrics),
+            **{measured: make_metrics(outputs, monitor) if metrics == "auto" else list(metrics)},
             jit_compile=jit,
+            steps_per_execution=resolve_steps_per_execution(steps_per_execution, steps, cached=features is not None),
         )
         # Variables that appear during the first step make TensorFlow trace the step twice.
         fitted.optimizer.build(fitted.trainable_variables)
@@ -248,7 +255,8 @@ def make_optimizer(phase: Phase, steps_per_epoch: int | None) -> keras.optimizer
     rate = make_schedule(phase, steps_per_epoch)
     try:
         constructor = type(keras.optimizers.get(phase.optimizer))
-        return constructor(learning_rate=rate, **phase.optimizer_config)
+        accumulate = {"gradient_accumulation_steps": phase.accumulate} if phase.accumulate > 1 else {}
+        return constructor(learning_rate=rate, **accumulate, **phase.optimizer_config)
     except (ValueError, TypeError) as error:
         raise InputError(
             f"`optimizer` of phase `{phase.name}` is the name of a Keras optimizer and `optimizer_config` holds its "
