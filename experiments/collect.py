@@ -142,6 +142,9 @@ def tables() -> dict[str, str]:
     found["leakage"] = markdown(leakage_rows(read_json(RESULTS / "leakage" / "leakage.json")))
     found["scale_bar"] = markdown(scale_bar_rows())
     found["zoo"] = markdown(zoo_rows())
+    folder = RESULTS / "distillation"
+    found["distillation"] = markdown(distillation_rows(pd.read_csv(folder / "summary.csv")))
+    found["distillation_steps"] = markdown(step_rows(pd.read_csv(folder / "steps.csv")))
     return found
 
 
@@ -235,6 +238,46 @@ def near_duplicate_rows(near: pd.DataFrame) -> pd.DataFrame:
                 "groups (images)": f"{group['groups'].iat[0]} ({group['in_groups'].iat[0]})",
                 "split by image": "with `--groups`" if kept else "without",
                 "groups divided [lowest, highest]": f"{seeds.mean():.1f} [{seeds.min()}, {seeds.max()}]",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def distillation_rows(summary: pd.DataFrame) -> pd.DataFrame:
+    """The teacher, and the student of each arm: accuracy, agreement, size and time."""
+    rows = []
+    for row in summary.itertuples():
+        seeds = f"[{row.accuracy_lowest:.3f}, {row.accuracy_highest:.3f}]" if row.seeds > 1 else ""
+        teacher = row.arm == "teacher"
+        rows.append(
+            {
+                "model": row.arm if teacher else f"student, {row.arm}",
+                "seeds": row.seeds,
+                "accuracy [lowest, highest seed]": f"{row.accuracy:.3f} {seeds}".strip(),
+                "95 % interval of a seed": f"[{row.interval_low:.3f}, {row.interval_high:.3f}]",
+                "says as teacher": "" if pd.isna(row.equal_predictions) else f"{row.equal_predictions:.3f}",
+                "parameters": f"{row.parameters:,}",
+                "GFLOPs": f"{row.gflops:.3g}",
+                "ms, 1 image": f"{row.milliseconds_1:.2f}",
+                "ms, 32 images": f"{row.milliseconds_32:.1f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def step_rows(steps: pd.DataFrame) -> pd.DataFrame:
+    """What each arm adds to the one before it, and whether the interval says that it helps."""
+    rows = []
+    for step in steps.itertuples():
+        clear = "helps" if step.low > 0 else "harms" if step.high < 0 else "not distinguishable"
+        rows.append(
+            {
+                "from": step[1],
+                "to": step.to,
+                "seed": step.seed,
+                "difference in accuracy, 95 % interval": f"{step.difference:+.4f} {limits([step.low, step.high])}",
+                "McNemar's p": f"{step.p_mcnemar:.2g}",
+                "": clear,
             }
         )
     return pd.DataFrame(rows)

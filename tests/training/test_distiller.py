@@ -344,3 +344,19 @@ def test_a_loss_is_an_object():
     model = distiller(Distillation())
     with pytest.raises(InputError, match="`loss` is an object of `keras.losses`.*'mse'"):
         model.compile("adam", "mse")
+
+
+@pytest.mark.slow
+def test_a_step_in_half_precision_compiled_by_xla():
+    """All terms, as on a GPU: the loss is about that of float32."""
+    images, labels = pixels(8, 16), one_hot(8, 3)
+    losses = []
+    for policy, jit_compile in (("float32", False), ("mixed_float16", True)):
+        keras.config.set_dtype_policy(policy)
+        try:
+            model = distiller(ALL)
+            model.jit_compile = jit_compile
+            losses.append(model.train_on_batch(images, labels, return_dict=True)["loss"])
+        finally:
+            keras.config.set_dtype_policy("float32")
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
