@@ -266,10 +266,10 @@ def distillation_rows(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def step_rows(steps: pd.DataFrame) -> pd.DataFrame:
-    """What each arm adds to the one before it, and whether the interval says that it helps."""
+    """What each arm adds to the one before it, and what the interval says of it."""
     rows = []
     for step in steps.itertuples():
-        clear = "helps" if step.low > 0 else "harms" if step.high < 0 else "not distinguishable"
+        clear = "better" if step.low > 0 else "worse" if step.high < 0 else "not distinguishable"
         rows.append(
             {
                 "from": step[1],
