@@ -64,6 +64,8 @@ def check_teacher(recipe: Recipe) -> Recipe:
     if not needs_teacher(recipe):
         return recipe
     settings = recipe.distillation
+    if recipe.strategy != "none":
+        raise InputError(f"`strategy` is 'none' where a teacher is asked in training. Received: {recipe.strategy!r}")
     if not settings.teacher:
         if not settings.teacher_recipe:
             raise InputError("`--teacher` (distillation.teacher) is the folder of a finished run. Received: none")

@@ -136,6 +136,8 @@ def test_a_recipe_says_what_it_does_without_a_teacher(caplog):
     assert "`bloodmnist_cnn_bn` is trained first, in the folder `teacher`" in caplog.text
     with pytest.raises(InputError, match="`--teacher`.*Received: none"):
         check_teacher(override(small("mlffakd_tiny"), {"distillation.teacher_recipe": ""}))
+    with pytest.raises(InputError, match="`strategy` is 'none' where a teacher"):
+        check_teacher(override(small("mlffakd_tiny"), {"strategy": "mirrored"}))
 
 
 @pytest.mark.slow
