@@ -70,14 +70,15 @@ def finished(folder, tmp_path_factory) -> pathlib.Path:
 @pytest.mark.slow
 def test_a_run_leaves_everything_behind(finished):
     for name in (
-        "recipe.json environment.json run.json table.csv split.csv history.csv predictions.csv metrics.json "
-        "report.html model.keras"
+        "recipe.json environment.json run.json table.csv split.csv history.csv predictions_val.csv decision.json "
+        "predictions.csv metrics.json report.html model.keras"
     ).split():
         assert (finished / name).stat().st_size > 0, name
     assert (finished / "saved_model" / "saved_model.pb").exists()
     assert {"confusion.png", "roc.png", "learning_curves.png"} <= {file.name for file in (finished / "plots").iterdir()}
     predictions = pd.read_csv(finished / "predictions.csv", keep_default_na=False)
-    assert list(predictions.columns) == ["path", "subject", "label", "prediction", "prob_healthy", "prob_blast"]
+    probabilities = ["prob_healthy", "prob_blast", "raw_prob_healthy", "raw_prob_blast"]
+    assert list(predictions.columns)[:8] == ["path", "subject", "label", "prediction", *probabilities]
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["accuracy"]["value"] == (predictions["label"] == predictions["prediction"]).mean()
     assert list(pd.read_csv(finished / "history.csv")["phase"]) == ["head", "fine-tune"]
@@ -103,13 +104,13 @@ def test_metrics_follow_from_predictions_and_a_changed_digit_is_caught(finished,
     assert leukemia_tf("evaluate", finished).returncode == 0
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("recipe.json", "run.json", "predictions.csv", "metrics.json"):
+    for name in "recipe.json run.json predictions_val.csv decision.json predictions.csv metrics.json".split():
         (copy / name).write_text((finished / name).read_text())
     metrics = json.loads((copy / "metrics.json").read_text())
     metrics["auc"]["low"] = np.nextafter(metrics["auc"]["low"], 2)
     (copy / "metrics.json").write_text(json.dumps(metrics))
     lines = refused(leukemia_tf("evaluate", copy), code=1)
-    assert any("auc" in line for line in lines)
+    assert any("metrics.json: `auc.low` is stored as" in line for line in lines)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any, Iterator, Sequence
 
@@ -224,10 +225,17 @@ def verify_metrics(predictions_csv: str | os.PathLike, metrics_json: str | os.Pa
     except TypeError as error:
         raise RunError(f"`{metrics_json}`: `bootstrap` must hold numbers; received {settings!r}") from error
     stored.pop("stamp", None)
-    return list(_differences("", stored, json.loads(json.dumps(fresh))))
+    return list(differences("", stored, json.loads(json.dumps(fresh))))
 
 
-def _differences(where: str, stored: Any, fresh: Any) -> Iterator[str]:
+def differences(where: str, stored: Any, fresh: Any, tolerance: float = 0.0) -> Iterator[str]:
+    """One line for each place at which two JSON values differ.
+
+    Args:
+        where: name of the place, "" for the whole.
+        stored, fresh: the values, which were stored and which were computed again.
+        tolerance: two numbers are equal when they differ by at most this share of the larger.
+    """
     if isinstance(stored, dict) and isinstance(fresh, dict):
         for key in [*fresh, *(key for key in stored if key not in fresh)]:
             name = f"{where}.{key}" if where else str(key)
@@ -236,9 +244,15 @@ def _differences(where: str, stored: Any, fresh: Any) -> Iterator[str]:
             elif key not in fresh:
                 yield f"`{name}` is stored as {stored[key]!r}; it does not follow from the predictions"
             else:
-                yield from _differences(name, stored[key], fresh[key])
+                yield from differences(name, stored[key], fresh[key], tolerance)
     elif isinstance(stored, list) and isinstance(fresh, list) and len(stored) == len(fresh):
         for position, pair in enumerate(zip(stored, fresh)):
-            yield from _differences(f"{where}[{position}]", *pair)
-    elif stored != fresh or isinstance(stored, bool) != isinstance(fresh, bool):
+            yield from differences(f"{where}[{position}]", *pair, tolerance)
+    elif isinstance(stored, bool) != isinstance(fresh, bool) or not _equal(stored, fresh, tolerance):
         yield f"`{where}` is stored as {stored!r}; recomputed {fresh!r}"
+
+
+def _equal(stored: Any, fresh: Any, tolerance: float) -> bool:
+    if tolerance and isinstance(stored, float) and isinstance(fresh, float):
+        return math.isclose(stored, fresh, rel_tol=tolerance)
+    return stored == fresh

@@ -17,7 +17,7 @@ from leukemia_tf.evaluation._records import JsonRecord
 from leukemia_tf.evaluation.intervals import wilson_interval
 from leukemia_tf.evaluation.predictions import PREFIX, check_predictions, make_predictions
 
-RULES = ("sensitivity", "specificity", "youden", "cost")
+RULES = ("sensitivity", "specificity", "youden", "cost", "fixed")
 """Rules that `choose_operating_point` knows."""
 
 
@@ -28,10 +28,11 @@ class OperatingPoint(JsonRecord):
     Attributes:
         threshold: ``classes[1]`` is predicted where its probability is at least this; between 0 and 1.
         rule: one of `RULES`.
-        target: sensitivity or specificity that was asked for, or the cost ratio; ``None`` for ``youden``.
+        target: sensitivity or specificity that was asked for, the cost ratio, or the fixed threshold; ``None`` for
+            ``youden``.
         classes: names; the second is the positive one.
-        sensitivity, specificity: on the validation images.
-        sensitivity_interval, specificity_interval: their 95 % Wilson intervals, for independent images.
+        sensitivity, specificity: on the validation images; ``None`` where a fixed threshold met no image of the class.
+        sensitivity_interval, specificity_interval: their 95 % Wilson intervals, for independent images; or ``None``.
         n_positive, n_negative: validation images of each class.
     """
 
@@ -39,16 +40,17 @@ class OperatingPoint(JsonRecord):
     rule: str
     target: float | None
     classes: tuple[str, ...]
-    sensitivity: float
-    specificity: float
-    sensitivity_interval: tuple[float, float]
-    specificity_interval: tuple[float, float]
+    sensitivity: float | None
+    specificity: float | None
+    sensitivity_interval: tuple[float, float] | None
+    specificity_interval: tuple[float, float] | None
     n_positive: int
     n_negative: int
 
     def __post_init__(self):
         for name in ("classes", "sensitivity_interval", "specificity_interval"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         _check_binary(self.classes)
         if not 0.0 < self.threshold < 1.0:
             raise InputError(f"`threshold` must lie between 0 and 1; received {self.threshold!r}")
@@ -84,13 +86,15 @@ def choose_operating_point(
         classes: two names; the second is the positive one.
         rule: ``sensitivity``: the highest specificity with a sensitivity of at least ``target``; ``specificity``: the
             reverse; ``youden``: the highest sum of both; ``cost``: the lowest expected cost, where a missed positive
-            costs ``target`` times as much as a false alarm.
-        target: see ``rule``; in (0, 1] for the first two, above 0 for ``cost``.
+            costs ``target`` times as much as a false alarm; ``fixed``: the threshold is ``target``, and what it gives
+            is measured.
+        target: see ``rule``; in (0, 1] for the first two, above 0 for ``cost``, between 0 and 1 for ``fixed``.
         prevalence: share of positives where the classifier will be used, for ``cost``; default: that of the frame.
 
     Raises:
-        InputError: with more than two classes, a malformed frame, a class without images, one probability for all
-            images, a ``target`` that is missing, superfluous, out of range or not reached by any candidate.
+        InputError: with more than two classes, a malformed frame, a ``target`` that is missing, superfluous or out of
+            range; and, unless the threshold is fixed, a class without images, one probability for all images, or a
+            ``target`` that no candidate reaches.
     """
     classes = tuple(classes)
     _check_binary(classes)
@@ -98,6 +102,9 @@ def choose_operating_point(
     arrays = labelled_arrays(frame, classes)
     positive, scores = arrays.labels == 1, arrays.probabilities[:, 1]
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
+    if rule == "fixed":
+        hits, rejected = int((scores[positive] >= target).sum()), int((scores[~positive] < target).sum())
+        return _measured(float(target), rule, target, classes, (hits, n_pos), (rejected, n_neg))
     for name, count in zip(classes, (n_neg, n_pos)):
         if not count:
             raise InputError(f"`frame` must hold images of both classes; received none of class `{name}`")
@@ -131,17 +138,30 @@ def choose_operating_point(
     index = np.flatnonzero(best)[-1 if rule == "specificity" else 0]
     if rule == "sensitivity":
         index = np.flatnonzero(best)[np.argmax(sensitivity[best])]
+    return _measured(float(thresholds[index]), rule, target, classes, (hits[index], n_pos), (rejected[index], n_neg))
+
+
+def _measured(
+    threshold: float,
+    rule: str,
+    target: float | None,
+    classes: tuple[str, ...],
+    positives: tuple[int, int],
+    negatives: tuple[int, int],
+) -> OperatingPoint:
+    """With sensitivity and specificity, given as (right, all) images of each class."""
+    sides = {}
+    for name, (right, total) in (("sensitivity", positives), ("specificity", negatives)):
+        sides[name] = float(right / total) if total else None
+        sides[f"{name}_interval"] = wilson_interval(int(right), int(total)) if total else None
     return OperatingPoint(
-        threshold=float(thresholds[index]),
+        threshold=threshold,
         rule=rule,
         target=None if target is None else float(target),
         classes=classes,
-        sensitivity=float(sensitivity[index]),
-        specificity=float(specificity[index]),
-        sensitivity_interval=wilson_interval(int(hits[index]), n_pos),
-        specificity_interval=wilson_interval(int(rejected[index]), n_neg),
-        n_positive=n_pos,
-        n_negative=n_neg,
+        n_positive=positives[1],
+        n_negative=negatives[1],
+        **sides,
     )
 
 
@@ -170,5 +190,7 @@ def _check_rule(rule: str, target: float | None, prevalence: float | None) -> No
         raise InputError(f"`target` must be a {rule} above 0 and at most 1; received {target!r}")
     if rule == "cost" and (target is None or not 0.0 < target < np.inf):
         raise InputError(f"`target` must be the cost ratio, above 0; received {target!r}")
+    if rule == "fixed" and (target is None or not 0.0 < target < 1.0):
+        raise InputError(f"`target` must be the threshold, between 0 and 1; received {target!r}")
     if prevalence is not None and (rule != "cost" or not 0.0 < prevalence < 1.0):
         raise InputError(f"`prevalence` must lie between 0 and 1, and is for the rule cost; received {prevalence!r}")

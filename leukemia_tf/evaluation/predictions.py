@@ -17,6 +17,12 @@ from leukemia_tf.errors import InputError
 from leukemia_tf.files import atomic_path
 
 PREFIX = "prob_"
+RAW, GROUP = "raw_prob_", "group_"
+"""Prefixes of further columns: the probability before calibration, and a column that divides the images."""
+SCORES = ("energy", "mahalanobis")
+"""Further columns: how strange an image is; see `ood`."""
+FLAGS = ("out_of_distribution", "abstain")
+"""Further columns: 1 where an image is too strange, or its prediction too unsure; else 0."""
 _TEXT_COLUMNS = ["path", "subject", "label", "prediction"]
 _MAX_LISTED = 20
 
@@ -127,7 +133,8 @@ def write_predictions(path: str | os.PathLike, frame: pd.DataFrame) -> None:
         RunError: if the folder cannot be written.
     """
     # The csv writer quotes a line feed but not a lone carriage return, which would then read as the end of a row.
-    returns = any(frame[column].str.contains("\r", regex=False).any() for column in _TEXT_COLUMNS)
+    texts = [*_TEXT_COLUMNS, *(column for column in frame if column.startswith(GROUP))]
+    returns = any(frame[column].str.contains("\r", regex=False).any() for column in texts)
     with atomic_path(path) as temporary:
         frame.to_csv(
             temporary,
@@ -139,16 +146,36 @@ def write_predictions(path: str | os.PathLike, frame: pd.DataFrame) -> None:
         )
 
 
+def plain_columns(classes: Sequence[str]) -> list[str]:
+    """The columns of `make_predictions`, which those of a run's ``predictions.csv`` begin with."""
+    return [*_TEXT_COLUMNS, *(PREFIX + name for name in classes)]
+
+
 def read_predictions(path: str | os.PathLike) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read and check a ``predictions.csv``.
 
     Returns:
-        The frame of `make_predictions`, and the class names in order.
+        The frame of `make_predictions`, without the further columns of `read_details`; and the class names in order.
 
     Raises:
         InputError: if the file is missing or no CSV, columns are missing, a probability is not a number in [0, 1],
             a row does not sum to 1 (within 0.001), or a label is not among the classes. Rows count from 1 after the
             header.
+    """
+    frame, classes = read_details(path)
+    return frame[plain_columns(classes)], classes
+
+
+def read_details(path: str | os.PathLike) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """As `read_predictions`, with the further columns that `Decision.apply` makes.
+
+    Returns:
+        The frame: probabilities before calibration (``raw_prob_<class>``), any of `SCORES` (float64) and `FLAGS`
+        (int64), ``group_<column>`` (text); and the class names.
+
+    Raises:
+        InputError: as of `read_predictions`, for other columns, and for a score that is no finite number or a flag that
+            is neither 0 nor 1.
     """
     path = pathlib.Path(path)
     try:
@@ -160,16 +187,43 @@ def read_predictions(path: str | os.PathLike) -> tuple[pd.DataFrame, tuple[str, 
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"`{path}` must be a predictions CSV; received a file that cannot be read: {error}") from None
     columns = [str(column) for column in frame.columns]
-    if columns[:4] != _TEXT_COLUMNS or not all(column.startswith(PREFIX) for column in columns[4:]):
+    own = [column for column in columns[4:] if column.startswith(PREFIX)]
+    further = columns[4 + len(own) :]
+    known = {*(RAW + column.removeprefix(PREFIX) for column in own), *SCORES, *FLAGS}
+    if columns[: 4 + len(own)] != [*_TEXT_COLUMNS, *own] or [
+        column for column in further if column not in known and not column.startswith(GROUP)
+    ]:
         raise InputError(
-            f"`{path}` must have the columns {', '.join(_TEXT_COLUMNS)} and then prob_<class> for each class; "
+            f"`{path}` must have the columns {', '.join(_TEXT_COLUMNS)} and then prob_<class> for each class, perhaps "
+            f"followed by {RAW}<class>, {', '.join((*SCORES, *FLAGS))} and {GROUP}<column>; "
             f"received {', '.join(columns) or 'none'}"
         )
-    classes = _check_classes([column.removeprefix(PREFIX) for column in columns[4:]], source=f"`{path}`")
-    numbers = {column: _to_floats(path, column, frame[column]) for column in columns[4:]}
-    frame = frame[_TEXT_COLUMNS].astype(object).assign(**numbers)
-    check_predictions(frame, classes, f"`{path}`", first_row=1)
-    return frame, classes
+    classes = _check_classes([column.removeprefix(PREFIX) for column in own], source=f"`{path}`")
+    raw = [RAW + name for name in classes]
+    if set(raw) & set(further) and not set(raw) <= set(further):
+        raise InputError(f"`{path}` must have {RAW}<class> for every class or for none; received others")
+    numeric = [column for column in columns[4:] if not column.startswith(GROUP)]
+    numbers = {column: _to_floats(path, column, frame[column]) for column in numeric}
+    result = frame.astype(object).assign(**numbers)
+    check_predictions(result[plain_columns(classes)], classes, f"`{path}`", first_row=1)
+    if set(raw) <= set(further):
+        before = result[[*_TEXT_COLUMNS, *raw]].rename(columns=dict(zip(raw, plain_columns(classes)[4:])))
+        check_predictions(before, classes, f"`{path}` ({RAW}<class>)", first_row=1)
+    for column in further:
+        values = numbers.get(column)
+        wrong = []
+        if column in SCORES:
+            wrong = np.flatnonzero(~np.isfinite(values))
+        elif column in FLAGS:
+            wrong = np.flatnonzero(~np.isin(values, (0.0, 1.0)))
+        if len(wrong):
+            wanted = "a finite number" if column in SCORES else "0 or 1"
+            raise InputError(
+                f"`{path}`, row {wrong[0] + 1}: `{column}` must be {wanted}; received {values[wrong[0]]!r}"
+            )
+        if column in FLAGS:
+            result[column] = values.astype(np.int64)
+    return result, classes
 
 
 def _to_floats(path: pathlib.Path, column: str, texts: pd.Series) -> np.ndarray:
@@ -178,9 +232,8 @@ def _to_floats(path: pathlib.Path, column: str, texts: pd.Series) -> np.ndarray:
         try:
             numbers[row] = float(text)
         except ValueError:
-            raise InputError(
-                f"`{path}`, row {row + 1}: `{column}` must be a number in [0, 1]; received {text!r}"
-            ) from None
+            kind = "number" if column in SCORES else "number in [0, 1]"
+            raise InputError(f"`{path}`, row {row + 1}: `{column}` must be a {kind}; received {text!r}") from None
     return numbers
 
 

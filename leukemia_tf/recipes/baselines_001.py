@@ -28,6 +28,7 @@ wherever subjects are known.
 
 from __future__ import annotations
 
+from leukemia_tf.evaluation.rules import VerdictRules
 from leukemia_tf.recipes.card import Card
 from leukemia_tf.recipes.recipe import DataSpec, ModelSpec, Recipe
 from leukemia_tf.recipes.small import for_sample, for_smoke
@@ -55,6 +56,7 @@ def _recipe(printed: str, as_published: bool) -> Recipe:
     fallback = () if named == real else (f"Xception that was a ResNet-50: {done}",)
     return Recipe(
         name=f"transfer_{printed.lower()}_001" + ("_as_published" if as_published else ""),
+        verdict=VerdictRules.fixed() if as_published else VerdictRules(),
         title=f"{printed} with a dense head, two phases ("
         + (f"system 001, with its faults{': a ResNet-50' if fallback else ''})" if as_published else "system 001)"),
         model=ModelSpec(

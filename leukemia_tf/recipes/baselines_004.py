@@ -27,6 +27,7 @@ Corrected everywhere: the split is by subject wherever subjects are known; the b
 
 from __future__ import annotations
 
+from leukemia_tf.evaluation.rules import VerdictRules
 from leukemia_tf.recipes.card import Card
 from leukemia_tf.recipes.recipe import DataSpec, ModelSpec, Recipe
 from leukemia_tf.recipes.small import for_sample, for_smoke
@@ -51,6 +52,7 @@ def _recipe(backbone: str, as_published: bool) -> Recipe:
         phase = Phase("head", layers="head", epochs=100, learning_rate=1e-3, patience=10, plateau_patience=5)
     return Recipe(
         name=f"transfer_{backbone}_004" + ("_as_published" if as_published else ""),
+        verdict=VerdictRules.fixed() if as_published else VerdictRules(),
         title=f"Frozen {printed} with a dense head " + ("as system 004 ran it" if as_published else "(system 004)"),
         model=ModelSpec(
             "transfer",

@@ -31,6 +31,7 @@ part that could be read; Adam at Keras's 1e-3 stands in for it.
 
 from __future__ import annotations
 
+from leukemia_tf.evaluation.rules import VerdictRules
 from leukemia_tf.recipes.card import Card
 from leukemia_tf.recipes.recipe import DataSpec, ModelSpec, Recipe
 from leukemia_tf.recipes.small import for_sample, for_smoke
@@ -75,6 +76,7 @@ _EFFICIENTNETB3_MAX = Recipe(
 
 _EFFICIENTNETB3_MAX_AS_PUBLISHED = Recipe(
     name="efficientnetb3_max_as_published",
+    verdict=VerdictRules.fixed(),
     title="EfficientNetB3 with maximum pooling as system 002-B ran it, head only",
     model=ModelSpec("efficientnetb3_max", {"backbone": "efficientnetb3", "norm_momentum": 0.99}),
     data=DataSpec(image_size=224, batch_size=16, policy="none", fractions=(0.8, 0.12, 0.08)),
@@ -115,6 +117,7 @@ _BASIC_CNN = Recipe(
 
 _BASIC_CNN_AS_PUBLISHED = Recipe(
     name="basic_cnn_as_published",
+    verdict=VerdictRules.fixed(),
     title="Three convolutions from scratch as system 002-B ran them: 750 images, 3 epochs",
     model=ModelSpec("basic_cnn", {"dropout": 0.5}, weights="none"),
     data=DataSpec(image_size=224, batch_size=32, policy="none", max_train_images=750, max_val_images=50),

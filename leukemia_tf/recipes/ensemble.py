@@ -27,6 +27,7 @@ On the sample the image size and the epochs are cut so that the run ends in minu
 
 from __future__ import annotations
 
+from leukemia_tf.evaluation.rules import VerdictRules
 from leukemia_tf.recipes.card import Card
 from leukemia_tf.recipes.recipe import DataSpec, ModelSpec, Recipe
 from leukemia_tf.training.phase import Phase
@@ -80,6 +81,7 @@ _CORRECTED = Recipe(
 
 _AS_PUBLISHED = Recipe(
     name="ensemble_as_published",
+    verdict=VerdictRules.fixed(0.7),
     title="Three-backbone ensemble as system 002-A ran it, faults included",
     model=ModelSpec("ensemble", {"backbones": _BACKBONES, "as_published": True, "norm_momentum": 0.99}),
     data=DataSpec(image_size=224, batch_size=16, policy="none", fractions=(0.8, 0.12, 0.08)),
@@ -94,7 +96,6 @@ _AS_PUBLISHED = Recipe(
             freeze_batchnorm=False,
         ),
     ),
-    threshold=0.7,
     on_sample={"data.image_size": 48, "data.batch_size": 32, "phases.0.epochs": 3},
     on_smoke={
         **{key: value for key, value in _CORRECTED.on_smoke.items() if not key.startswith("phases")},

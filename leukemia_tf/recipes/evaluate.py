@@ -10,30 +10,35 @@ from leukemia_tf.recipes.run import Run
 
 
 def verify(run: Run) -> dict[str, Any]:
-    """Recompute ``metrics.json`` from ``predictions.csv`` alone and compare to the last digit.
+    """Compute decision, predictions and metrics again from ``predictions_val.csv`` and ``predictions.csv``.
 
     Returns:
         The metrics.
 
     Raises:
-        RunError: if a figure differs; each is named.
+        RunError: if a digit differs; each is named with its file.
     """
     from leukemia_tf.evaluation import verify_metrics
+    from leukemia_tf.evaluation.verdict_files import DECISION, verify_files
 
-    differences = verify_metrics(run.path / "predictions.csv", run.path / "metrics.json")
+    if (run.path / DECISION).exists() or "threshold" not in run.info:
+        differences = verify_files(run.path, run.recipe.verdict)
+    else:  # a run of an older version
+        lines = verify_metrics(run.path / "predictions.csv", run.path / "metrics.json")
+        differences = [f"metrics.json: {line}" for line in lines]
     if run.info.get("leakage") and not run.metrics.get("stamp"):
-        differences.append("`stamp` is missing, although the split divides subjects (run.json)")
+        differences.append("metrics.json: `stamp` is missing, although the split divides subjects (run.json)")
     if differences:
-        raise RunError(
-            "\n".join([f"`{run.path / 'metrics.json'}` does not follow from predictions.csv:", *differences])
-        )
+        raise RunError("\n".join([f"`{run.path}` does not agree with itself:", *differences]))
     return run.metrics
 
 
 def evaluate(
     run: Run, data: str, *, output: str | None = None, skip_broken: bool = False, progress: bool = True
 ) -> dict[str, Any]:
-    """Judge the trained model on other data and write ``predictions.csv`` and ``metrics.json``.
+    """Judge the trained model, with all it decided on its validation images, on other data.
+
+    Writes ``predictions.csv``, ``decision.json`` (a copy) and ``metrics.json``.
 
     The data's test split is used where it has splits of its own; else all of it, for none of it was trained on.
 
@@ -49,10 +54,10 @@ def evaluate(
         InputError: for bad data or other classes.
     """
     from leukemia_tf.data import load_pixels, open_data, scan_table
-    from leukemia_tf.evaluation import make_predictions
+    from leukemia_tf.evaluation.verdict_files import write_verdict_files
     from leukemia_tf.recipes.colour import NONE, model_input
-    from leukemia_tf.recipes.predicting import predict_table
-    from leukemia_tf.recipes.verdict import write_figures
+    from leukemia_tf.recipes.grouping import group_columns
+    from leukemia_tf.recipes.scoring import Scorer
 
     manifest, table = open_data(data, skip_broken=skip_broken)
     if set(manifest.classes) - set(run.classes):
@@ -63,17 +68,16 @@ def evaluate(
         table = table[table["split"] == "test"]
     size = run.info["image_size"]
     pixels = model_input(load_pixels(manifest, table, size, progress=progress), run.info.get("colour", NONE))
-    found = predict_table(
+    decision = run.decision
+    scorer = Scorer(
         run.model,
         manifest,
-        table,
-        pixels,
         image_size=size,
         batch_size=run.recipe.data.batch_size,
+        detector=run.detector,
         progress=progress,
     )
     folder = pathlib.Path(output) if output else run.path / "evaluations" / pathlib.Path(data).stem
-    threshold = run.info["threshold"] if len(run.classes) == 2 else 0.5
-    frame = make_predictions(table, found, run.classes, threshold=threshold)
-    metrics = write_figures(folder, frame, run.classes, bootstrap=run.recipe.bootstrap, seed=run.recipe.seed)
+    frame = decision.apply(table, *scorer(table, pixels), group_columns(decision.rules, table, all_images=False))
+    metrics = write_verdict_files(folder, frame, decision, bootstrap=run.recipe.bootstrap, seed=run.recipe.seed)
     return {**metrics, "written_to": str(folder)}

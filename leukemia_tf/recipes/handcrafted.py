@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from leukemia_tf.evaluation.rules import VerdictRules
 from leukemia_tf.recipes.card import Card
 from leukemia_tf.recipes.recipe import DataSpec, ModelSpec, Recipe
 
@@ -97,6 +98,7 @@ _FUSION = dataclasses.replace(
 _AS_PUBLISHED = dataclasses.replace(
     _VOTE,
     name="handcrafted_as_published",
+    verdict=VerdictRules.fixed(),
     title="The hybrid as system 001-A ran it: a network on handcrafted features that never sees the image",
     model=ModelSpec(
         "handcrafted",

@@ -29,6 +29,7 @@ measured.
 
 from __future__ import annotations
 
+from leukemia_tf.evaluation.rules import VerdictRules
 from leukemia_tf.recipes.card import Card
 from leukemia_tf.recipes.recipe import DataSpec, ModelSpec, Recipe
 from leukemia_tf.recipes.small import for_sample, for_smoke
@@ -71,6 +72,7 @@ _CORRECTED = Recipe(
 
 _AS_PUBLISHED = Recipe(
     name="mha_efficientnet_as_published",
+    verdict=VerdictRules.fixed(),
     title="EfficientNetB0 with multi-head attention as system 004 ran it, faults included",
     model=ModelSpec("mha_efficientnet", {"as_published": True, "backbone": "efficientnetb0"}),
     data=DataSpec(image_size=224, batch_size=32, policy="published_004", fractions=(0.7, 0.15, 0.15)),

@@ -34,6 +34,7 @@ epochs where the original had 10: chosen, not measured. A model of one sigmoid u
 
 from __future__ import annotations
 
+from leukemia_tf.evaluation.rules import VerdictRules
 from leukemia_tf.recipes.card import Card
 from leukemia_tf.recipes.recipe import DataSpec, ModelSpec, Recipe
 from leukemia_tf.recipes.small import for_sample, for_smoke
@@ -104,6 +105,7 @@ _CORRECTED = Recipe(
 
 _AS_PUBLISHED = Recipe(
     name="mlffakd_student_as_published",
+    verdict=VerdictRules.fixed(),
     title="ResNet-18, the student of system 000 as it ran, without distillation",
     model=ModelSpec("mlffakd_student", {"as_published": True, "dropout": 0.4}, weights="none"),
     data=DataSpec(image_size=224, batch_size=32, policy="none", fractions=(0.8, 0.1, 0.1)),

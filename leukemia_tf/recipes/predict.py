@@ -31,7 +31,8 @@ def predict_images(
         progress: show progress on standard error.
 
     Returns:
-        One row an image: path (or the array's index), prediction, ``prob_<class>``.
+        One row an image: path (or the array's index), prediction, ``prob_<class>`` (calibrated), and what else
+        `Decision.apply` gives: ``raw_prob_<class>``, scores of strangeness, ``out_of_distribution`` and ``abstain``.
 
     Raises:
         InputError: for a missing file, a folder without images, or broken files (all named).
@@ -44,18 +45,16 @@ def predict_images(
     from leukemia_tf.data.progress import track
     from leukemia_tf.data.resize import resize_images
     from leukemia_tf.data.table import make_table
-    from leukemia_tf.evaluation import make_predictions
     from leukemia_tf.recipes.colour import NONE, model_input
-    from leukemia_tf.recipes.predicting import predict_table
+    from leukemia_tf.recipes.scoring import Scorer
 
-    classes, size, threshold = run.classes, run.info["image_size"], run.info["threshold"]
-    threshold = threshold if len(classes) == 2 else 0.5
+    classes, size, decision = run.classes, run.info["image_size"], run.decision
     manifest = Manifest.from_dict(run.info["manifest"]).replace(root=pathlib.Path.cwd(), classes=tuple(classes))
+    scorer = Scorer(run.model, manifest, image_size=size, batch_size=batch_size, detector=run.detector)
 
     def classify(part: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
         pixels = model_input(pixels, run.info.get("colour", NONE))
-        found = predict_table(run.model, manifest, part, pixels, image_size=size, batch_size=batch_size)
-        return make_predictions(part, found, classes, threshold=threshold).drop(columns=["label", "subject"])
+        return decision.apply(part, *scorer(part, pixels)).drop(columns=["label", "subject"])
 
     if isinstance(images, (np.ndarray, tf.Tensor)):
         if images.ndim != 4 or images.shape[-1] != 3 or not len(images):

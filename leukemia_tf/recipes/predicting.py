@@ -1,8 +1,8 @@
-"""The one way in which a trained model is asked for probabilities: by the verdict, `evaluate` and `predict` alike."""
+"""The one way in which a trained model is asked: by the verdict, `evaluate` and `predict` alike."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from leukemia_tf.data import Manifest
+
+
+class Outputs(NamedTuple):
+    """What a model says of N images.
+
+    ``probabilities``: float32 (N, C), or (N, 1) from one sigmoid output; ``logits``: of the same shape, and
+    ``features``: float32 (N, D); the last two None where the model does not give them.
+    """
+
+    probabilities: np.ndarray
+    logits: np.ndarray | None = None
+    features: np.ndarray | None = None
 
 
 def predict_table(
@@ -39,8 +51,32 @@ def predict_table(
     Returns:
         float32 (N, C), or (N, 1) from a model with one sigmoid output: row i belongs to row i of the table.
     """
+    return predict_outputs(
+        model,
+        manifest,
+        table,
+        pixels,
+        image_size=image_size,
+        batch_size=batch_size,
+        jit_compile=jit_compile,
+        progress=progress,
+    ).probabilities
+
+
+def predict_outputs(
+    model: Any,
+    manifest: Manifest,
+    table: pd.DataFrame,
+    pixels: np.ndarray,
+    *,
+    image_size: int,
+    batch_size: int,
+    jit_compile: bool = False,
+    progress: bool = False,
+) -> Outputs:
+    """As `predict_table`; of a model of `leukemia_tf.models.features.with_features` also logits and features."""
     if hasattr(model, "predict_proba"):
-        return np.asarray(model.predict_proba(pixels), np.float32)
+        return Outputs(np.asarray(model.predict_proba(pixels), np.float32))
     from leukemia_tf.data import make_pipeline
 
     dataset = make_pipeline(
@@ -56,7 +92,8 @@ def predict_table(
         model.jit_compile = jit_compile
         model.make_predict_function(force=True)
     found = model.predict(dataset, verbose=int(progress))
-    return np.asarray(found, np.float32)[: len(table)]
+    found = found if isinstance(found, dict) else {"probabilities": found}
+    return Outputs(**{name: np.asarray(values, np.float32)[: len(table)] for name, values in found.items()})
 
 
 def _filled(images, batch_size: int):

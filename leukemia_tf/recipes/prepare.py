@@ -62,7 +62,6 @@ def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, p
             status="training",
             classes=list(manifest.classes),
             image_size=data.image_size,
-            threshold=recipe.threshold,
             manifest=manifest.to_dict(),
             split_level=level,
             split_hash=digest,

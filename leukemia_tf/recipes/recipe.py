@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leukemia_tf.errors import InputError
+from leukemia_tf.evaluation.rules import VerdictRules
 from leukemia_tf.recipes.card import Card
 from leukemia_tf.training.distillation.settings import Distillation
 from leukemia_tf.training.phase import Phase
@@ -99,7 +100,7 @@ class Recipe:
         loss_config: arguments of that loss, such as ``{"gamma": 2.0, "alpha": [0.75, 0.25]}``.
         monitor, mode: the metric that "best" means, and ``"min"`` or ``"max"``; besides the loss, ``val_accuracy``
             and ``val_auc`` there are ``val_f1_macro`` and ``val_f1_weighted``.
-        threshold: probability of the positive class from which a cell counts as positive (two classes only).
+        verdict: what is fitted on the validation images, and by which rule: calibration, threshold, abstention.
         precision: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
         jit_compile: ``"auto"`` (XLA on a GPU), ``"on"`` or ``"off"``.
         steps_per_execution: batches in one call of the graph, 0 for a choice (see
@@ -128,7 +129,7 @@ class Recipe:
     loss_config: dict[str, Any] = field(default_factory=dict)
     monitor: str = "val_loss"
     mode: str = "min"
-    threshold: float = 0.5
+    verdict: VerdictRules = VerdictRules()
     precision: str = "float32"
     jit_compile: str = "auto"
     steps_per_execution: int = 0
@@ -158,8 +159,6 @@ class Recipe:
             raise InputError(
                 f"`loss_config` holds arguments of a named `loss`, not of 'auto'. Received: {self.loss_config}"
             )
-        if not 0 < self.threshold < 1:
-            raise InputError(f"`threshold` lies between 0 and 1. Received: {self.threshold}")
         for name in ("seed", "minutes", "feature_views", "steps_per_execution", "bootstrap"):
             least = int(name == "bootstrap")
             if getattr(self, name) < least:
@@ -179,7 +178,11 @@ class Recipe:
             InputError: for unknown or missing fields.
         """
         value = dict(value)
+        # Until there were rules, every run had a fixed threshold and no calibration.
+        threshold = value.pop("threshold", 0.5)
+        value.setdefault("verdict", VerdictRules.fixed(threshold).to_dict())
         try:
+            value["verdict"] = VerdictRules(**value["verdict"])
             value["model"] = ModelSpec(**value["model"])
             value["data"] = DataSpec(**{**value["data"], "fractions": tuple(value["data"]["fractions"])})
             value["phases"] = tuple(Phase(**phase) for phase in value["phases"])

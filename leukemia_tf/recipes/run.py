@@ -13,6 +13,9 @@ from leukemia_tf.recipes.recipe import Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
+    from leukemia_tf.evaluation import MahalanobisDetector
+    from leukemia_tf.evaluation.decision import Decision
+
 KERAS_FILE = "model.keras"
 ESTIMATOR_FILE = "model.skops"
 """The trained model: one of the two."""
@@ -24,9 +27,10 @@ class Run:
     """The folder that a training wrote.
 
     It holds ``recipe.json``, ``environment.json``, ``run.json`` (status, classes, data set, split, colours),
-    ``table.csv``, ``split.csv``, ``history.csv``, ``checkpoints/``, ``predictions.csv``, ``metrics.json``,
-    ``plots/``, ``report.html``, ``model.keras`` and ``saved_model/``; of a student also ``agreement.json``. A model
-    of scikit-learn is in ``model.skops`` instead, and has no history, checkpoints and export.
+    ``table.csv``, ``split.csv``, ``history.csv``, ``checkpoints/``, ``predictions_val.csv``, ``decision.json``,
+    ``detector.npz``, ``predictions.csv``, ``metrics.json``, ``plots/``, ``gallery/``, ``report.html``,
+    ``model_card.md``, ``metadata.json``, ``model.keras`` and ``saved_model/``; of a student also ``agreement.json``. A
+    model of scikit-learn is in ``model.skops`` instead, and has no history, checkpoints, detector and export.
 
     Args:
         path: the folder.
@@ -81,6 +85,23 @@ class Run:
         """Contents of ``agreement.json``: how far a student says what its teacher says; None without a teacher."""
         path = self.path / "agreement.json"
         return read_json(path) if path.exists() else None
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided on the validation images; of a run of an older version its fixed threshold."""
+        from leukemia_tf.evaluation.decision import Decision
+
+        if (self.path / "decision.json").exists() or "threshold" not in self.info:
+            return Decision.read(self.path / "decision.json")
+        return Decision.undecided(self.classes, self.info["threshold"])
+
+    @property
+    def detector(self) -> MahalanobisDetector | None:
+        """What tells strange images by their features, if the run has it."""
+        from leukemia_tf.evaluation import MahalanobisDetector
+
+        path = self.path / "detector.npz"
+        return MahalanobisDetector.read(path) if path.exists() else None
 
     @property
     def model_path(self) -> pathlib.Path:

@@ -132,7 +132,8 @@ def write_agreement(
         progress: show progress on standard error.
     """
     from leukemia_tf.data import load_pixels
-    from leukemia_tf.evaluation import make_predictions, measure_agreement, read_predictions
+    from leukemia_tf.evaluation import measure_agreement, read_predictions
+    from leukemia_tf.evaluation.predictions import plain_columns
     from leukemia_tf.recipes.predicting import predict_table
 
     if teacher.image_size != pixels.shape[1]:
@@ -147,8 +148,8 @@ def write_agreement(
         image_size=teacher.image_size,
         batch_size=recipe.data.batch_size,
     )
-    threshold = teacher.run.info["threshold"] if len(classes) == 2 else 0.5
-    asked = make_predictions(test, found, classes, threshold=threshold)
+    # As the teacher's own run decides: calibrated, at its operating point.
+    asked = teacher.run.decision.apply(test, found)[plain_columns(classes)]
     said, _ = read_predictions(run.path / "predictions.csv")
     agreement = measure_agreement(said, asked, classes, bootstrap=recipe.bootstrap, seed=recipe.seed)
     write_json(run.path / AGREEMENT_FILE, agreement)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.files import atomic_path, read_json, write_json
-from leukemia_tf.recipes.colour import fit_colour, model_input, training_input, with_colour
+from leukemia_tf.recipes.colour import colour_layer, fit_colour, model_input, training_input, with_colour
 from leukemia_tf.recipes.fitting import (
     SWITCH,
     check_estimator,
@@ -66,6 +66,9 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
     began = time.monotonic()
     from leukemia_tf.data import load_pixels
     from leukemia_tf.recipes.environment import describe_environment, peak_memory_mb
+    from leukemia_tf.recipes.grouping import group_columns
+    from leukemia_tf.recipes.report import write_run_report
+    from leukemia_tf.recipes.scoring import training_sample
     from leukemia_tf.recipes.verdict import write_verdict
     from leukemia_tf.training import Strategy, TimeBudget, set_determinism
 
@@ -78,6 +81,7 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
     manifest, table = prepare_table(recipe, run, progress)
     write_json(run.path / "environment.json", describe_environment(command=command))
     parts = {split: table[table["split"] == split] for split in ("train", "val", "test")}
+    group_columns(recipe.verdict, table[table["split"] != ""])  # raises for a column that is not there
     size = recipe.data.image_size
     teacher = open_teacher(recipe, run, manifest, table, progress=progress, command=command)
     if teacher and budget and budget.seconds_left <= 0:
@@ -115,11 +119,20 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
         complete = history.attrs.get("complete", True)
 
         # ---- verdict, export --------------------------------------------------------------------------------------
+        sample = training_sample(parts["train"], recipe.seed)
+        parts["train"] = parts["train"].iloc[sample]
+        if network and colour_layer(colour) is not None:
+            # What the network was trained on has been through the layer that the saved model begins with.
+            for split in ("train", "val"):
+                pixels[split] = model_input(load_pixels(manifest, parts[split], size, progress=progress), colour)
+        else:
+            pixels["train"] = pixels["train"][sample]
         if network:
             model = with_colour(model, colour)
         _save_model(model, run)
+        write_verdict(run, model, manifest, parts, pixels)
         run.update_info(notices=notices.lines)
-        write_verdict(run, model, manifest, table, parts["test"], pixels["test"], history)
+        write_run_report(run)
         if teacher:
             write_agreement(teacher, run, manifest, parts["test"], pixels["test"], progress=progress)
         if network:
@@ -237,6 +250,7 @@ def _save_model(model: Any, run: Run) -> None:
 def _export(model: keras.Model, run: Run, manifest: Manifest, size: int, colour: dict[str, Any]) -> None:
     from leukemia_tf.export import export_saved_model
 
+    detector = run.detector
     export_saved_model(
         model,
         run.path / "saved_model",
@@ -244,6 +258,8 @@ def _export(model: keras.Model, run: Run, manifest: Manifest, size: int, colour:
         image_size=size,
         notice=RESEARCH_USE,
         colour={**colour, "before_the_model": colour["method"] == "clahe"},
+        decision=run.decision.to_dict(),
+        detector=(detector.means, detector.precision) if detector else None,
     )
 
 

@@ -113,7 +113,7 @@ def test_applied_to_other_images_and_json(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"rule": "best"}, "`rule` must be one of sensitivity, specificity, youden, cost; received 'best'"),
+        ({"rule": "best"}, "`rule` must be one of sensitivity, specificity, youden, cost, fixed; received 'best'"),
         ({"rule": "youden", "target": 0.5}, "`target` must be left out for the rule youden; received 0.5"),
         ({"rule": "sensitivity"}, "`target` must be a sensitivity above 0 and at most 1; received None"),
         ({"rule": "specificity", "target": 1.1}, "`target` must be a specificity above 0 and at most 1; received 1.1"),
