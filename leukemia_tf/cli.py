@@ -18,6 +18,7 @@ from leukemia_tf.cli_audit import add_audit_command
 from leukemia_tf.cli_compare import add_compare_command, add_repeat_arguments, run_repeated
 from leukemia_tf.cli_data import add_data_commands
 from leukemia_tf.cli_explain import add_explain_command
+from leukemia_tf.cli_report import add_report_command
 from leukemia_tf.cli_zoo import add_zoo_commands
 from leukemia_tf.errors import LeukemiaTFError, RunError
 from leukemia_tf.files import is_full
@@ -75,7 +76,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     _train_arguments(train)
 
     evaluate = commands.add_parser(
-        "evaluate", help="recompute a run's metrics from its predictions.csv, or judge it on other data"
+        "evaluate", help="recompute a run's metrics from its predictions, or judge it on other data"
     )
     evaluate.add_argument("run", help="folder of a run")
     evaluate.add_argument("--data", help="a data set's name, a folder of class folders, a CSV table or a MedMNIST .npz")
@@ -93,6 +94,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     add_zoo_commands(commands, _load_tensorflow)
     add_data_commands(commands, _load_tensorflow)
     add_audit_command(commands)
+    add_report_command(commands)
     return parser
 
 
@@ -201,7 +203,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.data is None:
         metrics = verify(run)
         _print_metrics(metrics)
-        print("metrics.json follows from predictions.csv, to the last digit")
+        print("metrics.json follows from predictions_val.csv and predictions.csv, to the last digit")
     else:
         _load_tensorflow()
         metrics = evaluate(

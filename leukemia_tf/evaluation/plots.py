@@ -70,7 +70,7 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure | Non
 
     Args:
         predictions: frame of `make_predictions`.
-        metrics: dictionary of `compute_metrics`.
+        metrics: dictionary of `compute_metrics`, or of `compute_verdict`, whose operating point is marked.
     """
     figure, axes = _figure(6.0, 5.4)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="chance")
@@ -79,6 +79,11 @@ def plot_roc(predictions: pd.DataFrame, metrics: dict[str, Any]) -> Figure | Non
         false_rate, true_rate, _ = roc_curve(positive, scores)
         axes.plot(false_rate, true_rate, label=f"{name}AUC {_interval(entry)}", **style)
         drawn += 1
+    point = (metrics.get("operating_point") or {}).get("chosen")
+    if drawn and point:
+        place = (1 - metrics["specificity"]["value"], metrics["sensitivity"]["value"])
+        label = f"operating point, threshold {point['threshold']:.3g}"
+        axes.plot(*place, "o", color=ORANGE, markersize=8, markeredgecolor="white", zorder=3, label=label)
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("Sensitivity")
     _unit_square(axes)
@@ -261,12 +266,18 @@ def save_plots(
 
     Returns:
         Path of each plot under its name: ``confusion``, ``roc``, ``precision_recall``, ``learning_curves``,
-        ``subjects``, ``errors``; only those that were drawn.
+        ``subjects``, ``errors``, and of metrics of `compute_verdict` ``reliability`` and ``risk_coverage``; only those
+        that were drawn.
 
     Raises:
         RunError: if the folder cannot be written.
     """
+    from leukemia_tf.evaluation.plots_analysis import plot_reliability, plot_risk_coverage  # builds on this module
+
     paths = {}
+    calibration, selective = metrics.get("calibration") or {}, metrics.get("selective")
+    fitted = [name for name in ("before", "after") if calibration.get(name)]
+    curves = {name: pd.DataFrame(calibration[name]["reliability"]) for name in fitted}
     with warnings.catch_warnings():
         # Class names may be in a script that the default font lacks; the tables of the report spell them out.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -277,6 +288,8 @@ def save_plots(
             "learning_curves": plot_history(history) if history is not None and len(history) else None,
             "subjects": plot_subjects(predictions, metrics["classes"]),
             "errors": plot_errors(error_images or []),
+            "reliability": plot_reliability(curves) if curves else None,
+            "risk_coverage": plot_risk_coverage({"test": pd.DataFrame(selective["curve"])}) if selective else None,
         }
         for name, figure in figures.items():
             if figure is not None:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from leukemia_tf import __version__
 from leukemia_tf.evaluation import report_parts as parts
+from leukemia_tf.evaluation import report_verdict as verdict
 from leukemia_tf.evaluation.plots import save_plots
 from leukemia_tf.evaluation.report_parts import escape
 from leukemia_tf.files import write_text
@@ -70,35 +71,22 @@ def summarize_table(
 def write_report(
     run_dir: str | os.PathLike,
     *,
-    title: str,
-    recipe: dict[str, Any],
-    environment: dict[str, Any],
-    manifest: dict[str, Any],
-    table: dict[str, Any],
-    metrics: dict[str, Any],
     predictions: pd.DataFrame,
+    metrics: dict[str, Any],
     history: pd.DataFrame | None = None,
     pixels_of_errors: Sequence[tuple[np.ndarray, str]] | None = None,
-    skipped: Sequence[dict[str, str]] = (),
-    notices: Sequence[str] = (),
+    **contents: Any,
 ) -> pathlib.Path:
     """Write ``report.html`` (under 5 MB) and ``plots/*.png`` into the folder of a run.
 
     Args:
         run_dir: the folder; it is made if it is missing.
-        title: heading of the page.
-        recipe: the recipe as JSON values; a list of dictionaries under ``phases`` becomes a table.
-        environment: versions, device, seed; ``command`` (string or list) is shown as the command that reproduces
-            the run.
-        manifest: any of ``title``, ``synthetic``, ``licence``, ``citation``, ``homepage``, ``known_faults``, ``name``.
-        table: of `summarize_table`.
-        metrics: of `compute_metrics`; a ``stamp`` in it is shown above all else.
         predictions: of `make_predictions`, the images that ``metrics`` is of.
+        metrics: of `compute_metrics` or `compute_verdict`; a ``stamp`` in it is shown above all else.
         history: of the training; see `plots.plot_history`.
         pixels_of_errors: pairs of uint8 [H, W, 3] and caption, for example of `most_confident_errors`; the first
             12 are shown.
-        skipped: dictionaries with ``path`` and ``reason``, the files that were left out.
-        notices: lines that the reader must see before the results.
+        **contents: as of `render_report`.
 
     Returns:
         Path of the page.
@@ -108,14 +96,66 @@ def write_report(
     """
     run_dir = pathlib.Path(run_dir)
     gallery = list(pixels_of_errors or [])[:_MAX_ERRORS]
-    files = save_plots(
-        run_dir / "plots", predictions=predictions, metrics=metrics, history=history, error_images=gallery
-    )
+    folder = run_dir / "plots"
+    drawn = save_plots(folder, predictions=predictions, metrics=metrics, history=history, error_images=gallery)
+    for path in folder.glob("*.png"):  # of an earlier verdict
+        if path.stem not in drawn:
+            path.unlink()
+    path = run_dir / "report.html"
+    page = render_report(run_dir, predictions=predictions, metrics=metrics, pixels_of_errors=gallery, **contents)
+    write_text(path, page)
+    return path
+
+
+def render_report(
+    run_dir: str | os.PathLike,
+    *,
+    title: str,
+    recipe: dict[str, Any],
+    environment: dict[str, Any],
+    manifest: dict[str, Any],
+    table: dict[str, Any],
+    metrics: dict[str, Any],
+    predictions: pd.DataFrame,
+    pixels_of_errors: Sequence[tuple[np.ndarray, str]] | None = None,
+    skipped: Sequence[dict[str, str]] = (),
+    notices: Sequence[str] = (),
+    audit: dict[str, Any] | None = None,
+    checklist: Sequence[dict[str, Any]] = (),
+) -> str:
+    """The page, with the plots that lie in ``plots/`` of the folder.
+
+    Args:
+        run_dir: the folder.
+        title: heading of the page.
+        recipe: the recipe as JSON values; a list of dictionaries under ``phases`` becomes a table.
+        environment: versions, device, seed; ``command`` (string or list) is shown as the command that reproduces
+            the run.
+        manifest: any of ``title``, ``synthetic``, ``licence``, ``citation``, ``homepage``, ``known_faults``, ``name``.
+        table: of `summarize_table`.
+        metrics, predictions, pixels_of_errors: as of `write_report`.
+        skipped: dictionaries with ``path`` and ``reason``, the files that were left out.
+        notices: lines that the reader must see before the results.
+        audit: summary of an audit of the data.
+        checklist: of `answer_checklists`.
+    """
+    files = {path.stem: path for path in sorted((pathlib.Path(run_dir) / "plots").glob("*.png"))}
     images = {name: _data_uri(path.read_bytes()) for name, path in files.items() if name != "errors"}
+    gallery = list(pixels_of_errors or [])[:_MAX_ERRORS]
     thumbnails = [(_data_uri(_thumbnail(pixels)), caption) for pixels, caption in gallery]
     folder = resources.files("leukemia_tf.evaluation")
     template = string.Template(folder.joinpath("report.html").read_text(encoding="utf-8"))
-    page = template.substitute(
+    sections = {
+        "calibration": ("Calibration", verdict.calibration(metrics, images)),
+        "operating_point": ("Operating point", verdict.operating_point(metrics)),
+        "subject_level": ("Subjects", verdict.subjects(metrics)),
+        "subgroups": ("Subgroups", verdict.subgroups(metrics)),
+        "not_knowing": ("Knowing when not to know", verdict.not_knowing(metrics, images)),
+        "views": ("Test-time augmentation", verdict.views(metrics)),
+        "audit": ("Audit of the data", verdict.audit(audit) if checklist else ""),
+        "checklist": ("Reporting checklists", verdict.checklist(checklist)),
+    }
+    return template.substitute(
         style=folder.joinpath("report.css").read_text(encoding="utf-8").strip(),
         version=escape(__version__),
         title=escape(title),
@@ -130,10 +170,8 @@ def write_report(
         data=parts.data(manifest, table, skipped),
         model=parts.model(recipe),
         reproduce=parts.reproduce(environment),
+        **{name: verdict.section(name, heading, body) for name, (heading, body) in sections.items()},
     )
-    path = run_dir / "report.html"
-    write_text(path, page)
-    return path
 
 
 def _thumbnail(pixels: np.ndarray) -> bytes:

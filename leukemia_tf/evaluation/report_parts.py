@@ -110,8 +110,8 @@ def headline(metrics: dict[str, Any]) -> str:
             f'<p class="warning">{why} Images were resampled as if they were independent; where several come from '
             "one subject, the true uncertainty is larger than the intervals.</p>"
         )
-    rows = [(_title(name, metrics), _value(name, metrics[name])) for name in ("average_precision", "f1_macro")]
-    return out + _table(["Also measured", f"Value ({level} interval)"], rows, numeric=())
+    rows = [(_title(name, metrics), value_text(name, metrics[name])) for name in ("average_precision", "f1_macro")]
+    return out + table(["Also measured", f"Value ({level} interval)"], rows, numeric=())
 
 
 def per_class(metrics: dict[str, Any]) -> str:
@@ -125,9 +125,9 @@ def per_class(metrics: dict[str, Any]) -> str:
     rows = []
     for row in metrics["per_class"]:
         numbers = [f"{row[key]:,}" for key in counts]
-        rows.append([row["class"], *numbers, *(_value(key, row[key], lines=True) for key in keys)])
+        rows.append([row["class"], *numbers, *(value_text(key, row[key], lines=True) for key in keys)])
     level = f"{100 * metrics['bootstrap']['confidence']:g} %"
-    return _table(head, rows, f"Test images by true class; {level} intervals below the values.", range(1, len(head)))
+    return table(head, rows, f"Test images by true class; {level} intervals below the values.", range(1, len(head)))
 
 
 def plots(images: dict[str, str], metrics: dict[str, Any]) -> str:
@@ -168,15 +168,15 @@ def errors(thumbnails: Sequence[tuple[str, str]], predictions: pd.DataFrame) -> 
     )
 
 
-def data(manifest: dict[str, Any], table: dict[str, Any], skipped: Sequence[dict[str, str]]) -> str:
+def data(manifest: dict[str, Any], summary: dict[str, Any], skipped: Sequence[dict[str, str]]) -> str:
     """Source, licence, split, known faults and skipped files."""
     names = {"title": "Data set", "homepage": "Source", "licence": "Licence", "citation": "Citation"}
     facts = [(label, manifest[key]) for key, label in names.items() if manifest.get(key)]
-    level = table.get("split_level")
+    level = summary.get("split_level")
     facts.append(("Split", _LEVELS.get(str(level), level or "not recorded")))
-    if table.get("split_hash"):
-        facts.append(("Split hash (SHA-256)", table["split_hash"]))
-    out = _facts(facts) + _split_table(table)
+    if summary.get("split_hash"):
+        facts.append(("Split hash (SHA-256)", summary["split_hash"]))
+    out = _facts(facts) + _split_table(summary)
     if level == "image":
         out += (
             '<p class="warning">The split is by image: images of one subject may lie on both sides, which makes '
@@ -190,7 +190,7 @@ def data(manifest: dict[str, Any], table: dict[str, Any], skipped: Sequence[dict
     if not skipped:
         return out + "<p>None.</p>"
     reasons = collections.Counter(str(entry.get("reason", "")) for entry in skipped)
-    out += _table(["Reason", "Files"], [(reason, f"{n:,}") for reason, n in reasons.most_common(_MAX_SKIPPED)])
+    out += table(["Reason", "Files"], [(reason, f"{n:,}") for reason, n in reasons.most_common(_MAX_SKIPPED)])
     paths = "".join(f"<li><code>{escape(entry.get('path', ''))}</code></li>" for entry in skipped[:_MAX_SKIPPED])
     more = f"<p class='note'>and {len(skipped) - _MAX_SKIPPED:,} more</p>" if len(skipped) > _MAX_SKIPPED else ""
     return out + f"<details><summary>Their names</summary><ul class='plain'>{paths}</ul>{more}</details>"
@@ -205,7 +205,7 @@ def model(recipe: dict[str, Any]) -> str:
     if tabular:
         keys = list(dict.fromkeys(key for phase in phases for key, value in phase.items() if _says_something(value)))
         rows = [[_short(phase.get(key, "")) for key in keys] for phase in phases]
-        out += _table([key.replace("_", " ").capitalize() for key in keys], rows, "Training phases, in order.", ())
+        out += table([key.replace("_", " ").capitalize() for key in keys], rows, "Training phases, in order.", ())
     text = json.dumps(recipe, indent=2, ensure_ascii=False, default=str)
     return out + f"<details><summary>The whole recipe</summary><pre>{escape(text)}</pre></details>"
 
@@ -218,10 +218,9 @@ def reproduce(environment: dict[str, Any]) -> str:
     out = "<h3>Train again</h3>"
     out += f"<pre>{escape(command)}</pre>" if command else "<p>The command was not recorded.</p>"
     out += (
-        "<h3>Recompute every figure</h3><p>All figures above follow from <code>predictions.csv</code> in this folder. "
-        "This prints an empty list if <code>metrics.json</code> agrees with it to the last digit:</p>"
-        "<pre>python -c &quot;from leukemia_tf.evaluation import verify_metrics; "
-        "print(verify_metrics('predictions.csv', 'metrics.json'))&quot;</pre>"
+        "<h3>Recompute every figure</h3><p>All figures above follow from <code>predictions.csv</code>, and what was "
+        "decided from <code>predictions_val.csv</code>, in the folder of this page. In that folder this computes both "
+        "again and names every digit that differs:</p><pre>leukemia-tf report . --verify</pre>"
     )
     facts = [(key, _short(value)) for key, value in _flatten(environment) if key != "command"]
     return out + "<h3>Environment</h3>" + (_facts(facts) if facts else "<p>Not recorded.</p>")
@@ -259,7 +258,8 @@ def _number(name: str, value: float) -> str:
     return "> 99.9 %" if 0.9995 <= value < 1 else f"{100 * value:.1f} %"
 
 
-def _value(name: str, entry: dict[str, Any], lines: bool = False) -> str:
+def value_text(name: str, entry: dict[str, Any], lines: bool = False) -> str:
+    """A metric of `compute_metrics` with its interval, on one line or two."""
     if entry["value"] is None:
         return "n/a" if lines else f"n/a ({entry['reason']})"
     value = _number(name, entry["value"])
@@ -273,7 +273,7 @@ def _value(name: str, entry: dict[str, Any], lines: bool = False) -> str:
 
 
 def _plain_value(name: str, metrics: dict[str, Any]) -> str:
-    return _value(name, metrics[name])
+    return value_text(name, metrics[name])
 
 
 def _sample(metrics: dict[str, Any]) -> str:
@@ -282,8 +282,8 @@ def _sample(metrics: dict[str, Any]) -> str:
     return images if subjects is None else f"{images} of {subjects:,} subject" + ("" if subjects == 1 else "s")
 
 
-def _split_table(table: dict[str, Any]) -> str:
-    splits = table.get("splits") or {}
+def _split_table(summary: dict[str, Any]) -> str:
+    splits = summary.get("splits") or {}
     if not splits:
         return ""
     classes = list(dict.fromkeys(name for split in splits.values() for name in split["images"]))
@@ -297,9 +297,9 @@ def _split_table(table: dict[str, Any]) -> str:
     ]
     rows.append(["All", *(cell(split["n_images"], split["n_subjects"]) for split in splits.values())])
     head = ["Class", *({"val": "validation", "": "no split"}.get(name, name).capitalize() for name in splits)]
-    subjects = "subjects are not known" if table.get("n_subjects") is None else "in brackets the subjects"
+    subjects = "subjects are not known" if summary.get("n_subjects") is None else "in brackets the subjects"
     caption = f"Images of each class and split; {subjects}."
-    return _table(head, rows, caption, total=True)
+    return table(head, rows, caption, total=True)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -330,7 +330,7 @@ def _facts(rows: Iterable[tuple[str, Any]]) -> str:
     return f'<div class="scroll"><table class="facts"><tbody>{body}</tbody></table></div>'
 
 
-def _table(
+def table(
     head: Sequence[str],
     rows: Iterable[Sequence[str]],
     caption: str = "",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from leukemia_tf.evaluation.metrics import LEAKY_SPLIT
-from leukemia_tf.evaluation.verdict_files import write_decision, write_verdict_files
+from leukemia_tf.evaluation.verdict_files import VIEWS, VIEWS_VALIDATION, write_decision, write_verdict_files
 from leukemia_tf.recipes.grouping import group_columns
 from leukemia_tf.recipes.report import write_gallery
 from leukemia_tf.recipes.scoring import DETECTOR, Scorer
@@ -49,6 +49,8 @@ def write_verdict(
         batch_size=recipe.data.batch_size,
         jit_compile=getattr(model, "jit_compile", False),
     )
+    for name in (DETECTOR, VIEWS, VIEWS_VALIDATION):  # of a verdict before the run went on
+        (run.path / name).unlink(missing_ok=True)
     scorer.fit_detector(parts["train"], pixels["train"])
     if scorer.detector:
         scorer.detector.write(run.path / DETECTOR)
