@@ -265,7 +265,7 @@ def _try(part: str, reasons: dict[str, str], fit):
     try:
         return fit()
     except InputError as error:
-        reasons[part] = " ".join(str(error).split())
+        reasons[part] = " ".join(str(error).replace("`", "").split())
         return None
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from leukemia_tf.evaluation.plots import three_digits
 
-_TITLES = {
+TITLES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "auc": "Area under the ROC curve",
@@ -121,7 +121,7 @@ def per_class(metrics: dict[str, Any]) -> str:
     counts = ["images", "subjects", "predicted"]
     if metrics["n_subjects"] is None:
         counts.remove("subjects")
-    head = ["Class", *(key.capitalize() for key in counts), *(short.get(key, _TITLES[key]) for key in keys)]
+    head = ["Class", *(key.capitalize() for key in counts), *(short.get(key, TITLES[key]) for key in keys)]
     rows = []
     for row in metrics["per_class"]:
         numbers = [f"{row[key]:,}" for key in counts]
@@ -201,7 +201,7 @@ def model(recipe: dict[str, Any]) -> str:
     phases = recipe.get("phases")
     tabular = isinstance(phases, (list, tuple)) and bool(phases) and all(isinstance(phase, dict) for phase in phases)
     facts = [(key, value) for key, value in _flatten(recipe) if not (tabular and key == "phases")]
-    out = _facts([(key, _short(value)) for key, value in facts])
+    out = _facts([(key, _short(value)) for key, value in facts if value not in ("", {}, [], None)])
     if tabular:
         keys = list(dict.fromkeys(key for phase in phases for key, value in phase.items() if _says_something(value)))
         rows = [[_short(phase.get(key, "")) for key in keys] for phase in phases]
@@ -246,10 +246,10 @@ def _card(name: str, metrics: dict[str, Any]) -> str:
 
 def _title(name: str, metrics: dict[str, Any]) -> str:
     if metrics["positive_class"] is None:
-        return _TITLES[name] + (" (macro)" if name in (*_AREAS, "sensitivity", "specificity") else "")
+        return TITLES[name] + (" (macro)" if name in (*_AREAS, "sensitivity", "specificity") else "")
     if name in ("sensitivity", "specificity", "average_precision"):
-        return f"{_TITLES[name]} ({metrics['positive_class']})"
-    return _TITLES[name]
+        return f"{TITLES[name]} ({metrics['positive_class']})"
+    return TITLES[name]
 
 
 def _number(name: str, value: float) -> str:

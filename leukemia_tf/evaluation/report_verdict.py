@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from leukemia_tf.evaluation.plots import three_digits
-from leukemia_tf.evaluation.report_parts import escape, table, value_text
+from leukemia_tf.evaluation.report_parts import TITLES, escape, table, value_text
 
 _RULES = {
     "youden": "the highest sum of sensitivity and specificity (Youden)",
@@ -109,7 +109,7 @@ def subjects(metrics: Mapping[str, Any]) -> str:
     names = ["accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity"]
     rows = [
         [
-            name.replace("_", " ").replace("auc", "area under the ROC curve").capitalize(),
+            TITLES[name],
             value_text(name, main[name]),
             _interval(found["wilson"][name], percent=True) if name in found["wilson"] else "",
         ]
@@ -226,7 +226,7 @@ def views(metrics: Mapping[str, Any]) -> str:
     names = ["accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity"]
     rows = [
         [
-            name.replace("_", " ").replace("auc", "area under the ROC curve").capitalize(),
+            TITLES[name],
             value_text(name, metrics[name]),
             value_text(name, found[name]),
         ]

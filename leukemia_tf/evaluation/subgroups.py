@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from leukemia_tf.errors import InputError
-from leukemia_tf.evaluation.intervals import metric_intervals
+from leukemia_tf.evaluation.intervals import metric_intervals, proportion
 from leukemia_tf.evaluation.predictions import check_predictions
 
 UNKNOWN = "(unknown)"
@@ -42,7 +42,8 @@ def subgroup_report(
         worst_by: the metric of ``metrics`` whose lowest value names the worst group.
         min_images: a group of fewer is shown, named in ``too_small``, and not compared.
         bins: cut a column of numbers into so many groups of about equal size.
-        method, bootstrap, seed, confidence: as of `metric_intervals`.
+        method, bootstrap, seed, confidence: as of `metric_intervals`; the accuracy of images whose subjects are not
+            known, or of one subject, has Wilson's interval.
 
     Returns:
         JSON values: ``column``, ``min_images``, ``groups`` (each ``group``, ``images``, ``subjects`` (null if unknown),
@@ -65,6 +66,10 @@ def subgroup_report(
 
     def measure(rows: pd.DataFrame) -> dict[str, Any]:
         intervals = metric_intervals(rows, classes, metrics=metrics, **options)
+        if "accuracy" in intervals and intervals["accuracy"].unit == "image":
+            # Of images, and of a group in which all or none are right, resampling would give an interval of no width.
+            right = rows["label"] == rows["prediction"]
+            intervals["accuracy"] = proportion(int(right.sum()), len(rows), confidence)
         known = bool((rows["subject"] != "").all())
         return {
             "images": len(rows),

@@ -124,7 +124,7 @@ def _subjects(plain, decision, options) -> dict[str, Any]:
                 labelled, decision.classes, method, threshold=decision.threshold, **options
             )
         except InputError as error:
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).replace("`", "").split())
             break
         # Only the mean is on the scale that the threshold was chosen on; the others can be ranked, no more.
         shown = METRICS if method == "mean_logit" else ("auc", "average_precision")

@@ -71,7 +71,7 @@ class Scorer:
         try:
             found = MahalanobisDetector.fit(features, labels)
         except InputError as error:
-            self.reason = f"{CANNOT}Mahalanobis: {' '.join(str(error).split())}"
+            self.reason = f"{CANNOT}Mahalanobis: {' '.join(str(error).replace('`', '').split())}"
             return
         # As the export holds it, so that it flags what the run flags.
         self.detector = MahalanobisDetector(found.means.astype(np.float32), found.precision.astype(np.float32))

@@ -107,7 +107,7 @@ def test_what_the_page_says(tmp_path):
     assert "Name Epochs Frozen head 2 False all 3 False" in page.text  # columns that say nothing are left out
     assert "model.options.dropout 0.5" in page.text
     assert "leukemia-tf train 'x y'" in page.text and "versions.keras 3.15.1" in page.text
-    assert "verify_metrics('predictions.csv', 'metrics.json')" in page.text
+    assert "leukemia-tf report . --verify" in page.text
 
 
 def test_the_page_needs_nothing_else(tmp_path):

@@ -81,7 +81,8 @@ def test_subgroups_and_the_worst_of_each(judged):
     by_column = {report["column"]: report for report in verdict["subgroups"]}
     assert list(by_column) == ["scanner", "subject", "age", "label"]
     right = frame["label"] == frame["prediction"]
-    for column, values in (("scanner", frame["group_scanner"]), ("subject", frame["subject"]), ("label", frame["label"])):
+    columns = {"scanner": "group_scanner", "subject": "subject", "label": "label"}
+    for column, values in ((name, frame[own]) for name, own in columns.items()):
         lowest = right.groupby(values).mean()
         assert by_column[column]["worst"]["value"] == pytest.approx(lowest.min())
         assert lowest[by_column[column]["worst"]["group"]] == lowest.min()
@@ -173,7 +174,8 @@ def test_one_subject_only():
     decision = fit_decision(table, probabilities, CLASSES)
     found = judge(table[:12], probabilities[:12], decision)
     assert found["bootstrap"]["unit"] == "image" and found["n_subjects"] == 1
-    assert found["subjects"]["n_subjects"] == 1 and found["subjects"]["methods"]["mean_logit"]["accuracy"]["low"] is None
+    assert found["subjects"]["n_subjects"] == 1
+    assert found["subjects"]["methods"]["mean_logit"]["accuracy"]["low"] is None
     assert found["subgroups"] == []
 
 
@@ -181,7 +183,7 @@ def test_subjects_with_cells_of_both_classes_have_no_verdict_of_their_own():
     table, probabilities, _ = case()
     mixed = table.assign(label=[CLASSES[i % 2] for i in range(len(table))])
     found = judge(mixed, probabilities, fit_decision(table, probabilities, CLASSES))
-    assert "several for `s0`" in found["subjects"]["reason"]
+    assert "several for s0" in found["subjects"]["reason"]
 
 
 @pytest.mark.parametrize("wrong", [math.nan, -0.5, 1.5])
