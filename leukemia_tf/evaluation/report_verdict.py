@@ -85,16 +85,10 @@ def operating_point(metrics: Mapping[str, Any]) -> str:
             before = f"{_percent(chosen[name])} ({_percent(low)} to {_percent(high)}) of {total:,}"
         right, images = here[f"{name}_counts"]
         wilson = here.get(f"{name}_wilson")
-        rows.append(
-            [
-                name.capitalize(),
-                before,
-                f"{value_text(name, here[name])}, {right:,} of {images:,}",
-                _interval(wilson, percent=True) if wilson else "n/a",
-            ]
-        )
+        cells = [name.capitalize(), before, f"{value_text(name, here[name])}, {right:,} of {images:,}"]
+        rows.append(cells + ([_interval(wilson, percent=True) if wilson else "n/a"] if not found.get("note") else []))
     head = ["", "Validation (Wilson)", "Test (bootstrap)", "Test (Wilson)"]
-    out = f"<p>{escape(text)}</p>" + table(head, rows, numeric=())
+    out = f"<p>{escape(text)}</p>" + table(head[: len(rows[0])], rows, numeric=())
     return out + (_note(found["note"][0].upper() + found["note"][1:] + ".") if found.get("note") else "")
 
 
@@ -155,7 +149,7 @@ def subgroups(metrics: Mapping[str, Any]) -> str:
             [
                 row["group"] + (" (too small)" if row["too_small"] else ""),
                 f"{row['images']:,}",
-                *(_interval(row[name], percent=name != "auc") for name in ("accuracy", "balanced_accuracy", "auc")),
+                *(value_text(name, row[name], lines=True) for name in ("accuracy", "balanced_accuracy", "auc")),
             ]
             for row in groups[:_MAX_ROWS]
         ]

@@ -24,5 +24,5 @@ def with_features(model: keras.Model) -> keras.Model | None:
     features = layer.input
     if not isinstance(features, keras.KerasTensor) or len(features.shape) != 2:
         return None
-    outputs = {"probabilities": model.output, "logits": layer.output, "features": features}
+    outputs = {"probabilities": model.outputs[0], "logits": layer.output, "features": features}
     return keras.Model(model.inputs, outputs, name=model.name)

@@ -136,3 +136,21 @@ def test_a_single_image_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("value, text", [(1.0, "1.000"), (0.99962, "> 0.999"), (0.9994, "0.999"), (0.0, "0.000")])
 def test_nothing_is_rounded_up_to_perfect(value, text):
     assert plots.three_digits(value) == text
+
+
+def test_a_verdict_adds_reliability_risk_and_the_operating_point(tmp_path):
+    from leukemia_tf.evaluation.decision import fit_decision
+    from leukemia_tf.evaluation.verdict import compute_verdict
+
+    frame, _ = case(("hem", "all"), subjects=False)
+    probabilities = frame["prob_all"].to_numpy() ** 3
+    decision = fit_decision(frame, probabilities, ("hem", "all"))
+    judged = decision.apply(frame, probabilities)
+    metrics = compute_verdict(judged, decision, bootstrap=0)
+    paths = plots.save_plots(tmp_path, predictions=judged, metrics=metrics)
+    assert {"reliability", "risk_coverage", "roc"} <= set(paths) and all(path.stat().st_size for path in paths.values())
+    marked = [line for line in plots.plot_roc(judged, metrics).axes[0].lines if line.get_marker() == "o"]
+    (place,) = [tuple(map(float, line.get_xydata()[0])) for line in marked]
+    positive = judged["label"] == "all"
+    called = judged["prob_all"] >= decision.threshold
+    assert place == (called[~positive].mean(), called[positive].mean())

@@ -19,6 +19,9 @@ def test_features_logits_and_probabilities_belong_together():
     assert found["features"].shape == (4, 5)
     np.testing.assert_allclose(found["logits"], found["features"] @ kernel + bias, atol=1e-6)
     np.testing.assert_allclose(found["probabilities"], model.predict(images, verbose=0), atol=1e-6)
+    # A model that was saved and loaded, or made of a list, gives a list of outputs.
+    again = with_features(keras.Model([inputs], [model.output]))
+    np.testing.assert_allclose(again.predict(images, verbose=0)["probabilities"], found["probabilities"], atol=1e-6)
 
 
 def test_models_that_have_none():
