@@ -153,4 +153,4 @@ def test_a_verdict_adds_reliability_risk_and_the_operating_point(tmp_path):
     (place,) = [tuple(map(float, line.get_xydata()[0])) for line in marked]
     positive = judged["label"] == "all"
     called = judged["prob_all"] >= decision.threshold
-    assert place == (called[~positive].mean(), called[positive].mean())
+    assert place == pytest.approx((called[~positive].mean(), called[positive].mean()))

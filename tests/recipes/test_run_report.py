@@ -169,7 +169,8 @@ def test_predict_and_evaluate_decide_as_the_run_does(run, tmp_path):
     assert {"out_of_distribution"} <= set(found) and (found["prediction"] == stored["prediction"]).mean() > 0.98
     judged = evaluate(again, "sample", output=tmp_path / "other", progress=False)
     assert judged["n_images"] == 600 and judged["operating_point"]["chosen"]["threshold"] == run.decision.threshold
-    assert {file.name for file in (tmp_path / "other").iterdir()} == {"decision.json", "metrics.json", "predictions.csv"}
+    files = {file.name for file in (tmp_path / "other").iterdir()}
+    assert files == {"decision.json", "metrics.json", "predictions.csv"}
 
 
 def test_columns_that_are_not_there(tmp_path):
