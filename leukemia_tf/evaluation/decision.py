@@ -19,7 +19,7 @@ from leukemia_tf.evaluation.calibration import Calibration, fit_calibration
 from leukemia_tf.evaluation.ood import ood_threshold
 from leukemia_tf.evaluation.operating_points import OperatingPoint, choose_operating_point
 from leukemia_tf.evaluation.predictions import GROUP, RAW, SCORES, make_predictions, plain_columns
-from leukemia_tf.evaluation.rules import VerdictRules
+from leukemia_tf.evaluation.rules import VerdictRules, parse_operating_point
 from leukemia_tf.evaluation.selective import Abstention, choose_abstention
 from leukemia_tf.evaluation.tta import TestTimeAugmentation, equal_views, fit_views
 from leukemia_tf.files import read_json, write_json
@@ -232,10 +232,8 @@ def fit_decision(
     frame = calibration.apply_to(raw) if calibration else raw
 
     if len(classes) == 2:
-        given = {"target": rules.target or None}
-        point = _try("operating_point", reasons, lambda: choose_operating_point(
-            frame, classes, rules.operating_point, **given
-        ))  # fmt: skip
+        rule, target = parse_operating_point(rules.operating_point)
+        point = _try("operating_point", reasons, lambda: choose_operating_point(frame, classes, rule, target=target))
         if point is None:
             reasons["operating_point"] += "; the threshold is .5"
             point = choose_operating_point(frame, classes, "fixed", target=0.5) if (raw["label"] != "").any() else None

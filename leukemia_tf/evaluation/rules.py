@@ -6,6 +6,7 @@ Light: a recipe holds these rules, and listing recipes imports no NumPy.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from leukemia_tf.errors import InputError
@@ -21,9 +22,8 @@ class VerdictRules:
 
     Args:
         calibration: ``"temperature"``, ``"platt"``, ``"isotonic"`` or ``"none"``; see `fit_calibration`.
-        operating_point: of two classes, how the threshold is chosen: ``"youden"``, ``"sensitivity"``,
-            ``"specificity"``, ``"cost"`` (see `choose_operating_point`), or ``"fixed"``.
-        target: the sensitivity or specificity asked for, the cost ratio, or the fixed threshold; 0 for ``"youden"``.
+        operating_point: of two classes, how the threshold is chosen: ``"youden"``, ``"sensitivity:0.95"``,
+            ``"specificity:0.9"``, ``"cost:5"`` (see `choose_operating_point`), or ``"fixed:0.5"``.
         target_risk: share of errors among the images that are kept, for abstention; in [0, 1).
         accepted: share of the validation images that each score of strangeness lets pass; in (0, 1].
         tta: ``"none"``, ``"d4"`` (the eight symmetries of a square, equal weights) or ``"d4_learnt"``; reported beside
@@ -35,7 +35,6 @@ class VerdictRules:
 
     calibration: str = "temperature"
     operating_point: str = "youden"
-    target: float = 0.0
     target_risk: float = 0.05
     accepted: float = 0.95
     tta: str = "none"
@@ -44,7 +43,7 @@ class VerdictRules:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "subgroups", tuple(self.subgroups))
-        for name, accepted in (("calibration", CALIBRATIONS), ("operating_point", OPERATING_POINTS), ("tta", VIEWS)):
+        for name, accepted in (("calibration", CALIBRATIONS), ("tta", VIEWS)):
             if getattr(self, name) not in accepted:
                 raise InputError(f"`verdict.{name}` is one of {accepted}. Received: {getattr(self, name)!r}")
         if not 0.0 <= self.target_risk < 1.0 or not 0.0 < self.accepted <= 1.0:
@@ -52,16 +51,7 @@ class VerdictRules:
                 "`verdict.target_risk` lies in [0, 1) and `verdict.accepted` in (0, 1]. "
                 f"Received: {self.target_risk}, {self.accepted}"
             )
-        wanted = {
-            "youden": (self.target == 0.0, "0"),
-            "cost": (self.target > 0.0, "the cost ratio, above 0"),
-            "fixed": (0.0 < self.target < 1.0, "the threshold, between 0 and 1"),
-        }
-        fits, what = wanted.get(self.operating_point, (0.0 < self.target <= 1.0, "above 0 and at most 1"))
-        if not fits:
-            raise InputError(
-                f"`verdict.target` of the operating point {self.operating_point!r} is {what}. Received: {self.target}"
-            )
+        parse_operating_point(self.operating_point)
         for column in self.subgroups:
             parse_subgroup(column)
 
@@ -77,7 +67,31 @@ class VerdictRules:
     @classmethod
     def fixed(cls, threshold: float = 0.5) -> VerdictRules:
         """Probabilities as the model gives them and a threshold that nobody chose, as published systems do it."""
-        return cls(calibration="none", operating_point="fixed", target=threshold)
+        return cls(calibration="none", operating_point=f"fixed:{threshold:g}")
+
+
+def parse_operating_point(text: str) -> tuple[str, float | None]:
+    """``"sensitivity:0.95"`` as ``("sensitivity", 0.95)`` and ``"youden"`` as ``("youden", None)``.
+
+    Raises:
+        InputError: for an unknown rule, or a number that is missing, superfluous or out of range.
+    """
+    rule, colon, number = text.partition(":")
+    try:
+        target = float(number) if colon else None
+    except ValueError:
+        target = math.nan
+    fits = {
+        "youden": target is None,
+        "cost": target is not None and 0.0 < target < math.inf,
+        "fixed": target is not None and 0.0 < target < 1.0,
+    }
+    if rule not in OPERATING_POINTS or not fits.get(rule, target is not None and 0.0 < target <= 1.0):
+        raise InputError(
+            "`verdict.operating_point` is youden, sensitivity:0.95 or specificity:0.9 (any number above 0, at most 1), "
+            f"cost:5 (above 0), or fixed:0.5 (between 0 and 1). Received: {text!r}"
+        )
+    return rule, target
 
 
 def parse_subgroup(text: str) -> tuple[str, int | None]:

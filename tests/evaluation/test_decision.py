@@ -10,7 +10,7 @@ import pytest
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation.decision import Decision, add_views, fit_decision
-from leukemia_tf.evaluation.rules import VerdictRules, parse_subgroup
+from leukemia_tf.evaluation.rules import VerdictRules, parse_operating_point, parse_subgroup
 
 from tests.evaluation.verdict_cases import CLASSES, case, groups
 
@@ -128,9 +128,11 @@ def test_views_are_averaged_and_decided_anew(learnt):
     ("options", "message"),
     [
         ({"calibration": "beta"}, "`verdict.calibration` is one of"),
-        ({"operating_point": "fixed"}, "the threshold, between 0 and 1. Received: 0.0"),
-        ({"operating_point": "sensitivity", "target": 1.5}, "above 0 and at most 1"),
-        ({"target": 0.5}, "operating point 'youden' is 0"),
+        ({"operating_point": "fixed"}, "fixed:0.5 .between 0 and 1.. Received: 'fixed'"),
+        ({"operating_point": "fixed:1"}, "Received: 'fixed:1'"),
+        ({"operating_point": "sensitivity:1.5"}, "any number above 0, at most 1"),
+        ({"operating_point": "sensitivity:much"}, "Received: 'sensitivity:much'"),
+        ({"operating_point": "youden:0.5"}, "Received: 'youden:0.5'"),
         ({"target_risk": 1.0}, "in .0, 1."),
         ({"subgroups": ("age:1",)}, "with bins as in age:4. Received: 'age:1'"),
     ],
@@ -138,6 +140,14 @@ def test_views_are_averaged_and_decided_anew(learnt):
 def test_wrong_rules(options, message):
     with pytest.raises(InputError, match=message):
         VerdictRules(**options)
+
+
+def test_an_operating_point_with_its_number():
+    table, probabilities, _ = case()
+    found = fit_decision(table, probabilities, CLASSES, VerdictRules(operating_point="sensitivity:0.95"))
+    assert (found.operating_point.rule, found.operating_point.target) == ("sensitivity", 0.95)
+    assert found.operating_point.sensitivity >= 0.95
+    assert parse_operating_point("cost:5") == ("cost", 5.0) and parse_operating_point("youden") == ("youden", None)
 
 
 def test_subgroups_with_bins():
