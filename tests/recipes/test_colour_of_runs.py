@@ -143,7 +143,8 @@ def test_other_test_images_do_not_change_what_is_fitted(tmp_path, monkeypatch):
 
         monkeypatch.setattr(leukemia_tf.data, "load_pixels", changed)
         run = train_recipe(with_colour("reinhard"), folder, progress=False)
-        assert read == [{"train"}, {"val"}, {"test"}]
+        # Training and validation once more for the verdict, as the saved model takes them.
+        assert read == [{"train"}, {"val"}, {"test"}, {"train"}, {"val"}]
         return run
 
     first, second = run_with(False, tmp_path / "one"), run_with(True, tmp_path / "two")
