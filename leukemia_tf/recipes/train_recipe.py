@@ -120,13 +120,11 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
 
         # ---- verdict, export --------------------------------------------------------------------------------------
         sample = training_sample(parts["train"], recipe.seed)
-        parts["train"] = parts["train"].iloc[sample]
-        if network and colour_layer(colour) is not None:
-            # What the network was trained on has been through the layer that the saved model begins with.
-            for split in ("train", "val"):
+        parts["train"], pixels["train"] = parts["train"].iloc[sample], pixels["train"][sample]
+        for split in ("train", "val"):
+            # What it was trained on went through the layer that the saved model begins with, or is of a teacher's size.
+            if colour_layer(colour) is not None or pixels[split].shape[1] != size:
                 pixels[split] = model_input(load_pixels(manifest, parts[split], size, progress=progress), colour)
-        else:
-            pixels["train"] = pixels["train"][sample]
         if network:
             model = with_colour(model, colour)
         _save_model(model, run)
