@@ -64,7 +64,7 @@ def paragraphs(*lines: str) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = ()) -> str:
     """A table of plain text; the columns `numeric` stand to the right."""
-    return parts._table(header, rows, numeric=numeric)
+    return parts.table(header, rows, numeric=numeric)
 
 
 def picture(png: str | os.PathLike, description: str, *, kind: str = "wide") -> str:

@@ -113,8 +113,15 @@ def _inputs(run: Run, external: list[str] | None = None) -> tuple[dict[str, Any]
         external = sorted(path.parent.name for path in (run.path / "evaluations").glob("*/metrics.json"))
     facts = build_metadata(**common, decision=run.decision.to_dict(), external=external)
     page = {**common, "pixels_of_errors": list(_gallery(run, predictions)), "checklist": facts["checklists"]}
-    history = run.path / "history.csv"
-    return page, facts, {"history": pd.read_csv(history) if history.exists() else None}
+    return page, facts, {"history": _history(run.path / "history.csv")}
+
+
+def _history(file: pathlib.Path) -> pd.DataFrame | None:
+    """One row an epoch; None of a model that has none, or of a training whose budget ended before the first."""
+    try:
+        return pd.read_csv(file)
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return None
 
 
 def _gallery(run: Run, predictions: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
