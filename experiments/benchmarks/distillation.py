@@ -50,9 +50,12 @@ def main() -> None:
     parser.add_argument("--work", required=True, type=pathlib.Path, help="folder for the runs")
     parser.add_argument("--minutes", type=float, default=0.0, help="end in time; the same command goes on")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--report", action="store_true", help="train nothing; report the runs that are finished")
     options = parser.parse_args()
     os.environ.setdefault("LEUKEMIA_TF_CACHE", str((options.work / "cache").resolve()))
     ends = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    if options.report:
+        return report(options.work, options.seeds)
     teacher = train(teacher_recipe(options.data), options.work / "teacher", ends)
     for seed in options.seeds:
         for arm in ARMS:
@@ -89,7 +92,7 @@ def student_recipe(data: str, arm: str, seed: int, teacher: pathlib.Path) -> Rec
 def train(recipe: Recipe, folder: pathlib.Path, ends: float) -> Run:
     """Train or go on; ends the process where the time is over."""
     left = (ends - time.monotonic()) / 60
-    if (folder / "run.json").exists() and load_run(folder).finished:
+    if _is_finished(folder):
         return load_run(folder)
     if left < 0.5:
         raise SystemExit(f"time is over before {folder.name}; the same command goes on")
@@ -104,23 +107,27 @@ def train(recipe: Recipe, folder: pathlib.Path, ends: float) -> Run:
 
 
 def report(work: pathlib.Path, seeds: list[int]) -> None:
-    """Write the tables and the plot from the runs."""
+    """Write the tables and the plot from the runs that are finished."""
     teacher = load_run(work / "teacher")
-    student = load_run(work / f"{next(iter(ARMS))}_{seeds[0]}")
+    done = [(arm, seed) for arm in ARMS for seed in seeds if _is_finished(work / f"{arm}_{seed}")]
+    student = load_run(work / "{}_{}".format(*done[0]))
     speed = measure_speed({"teacher": teacher, "student": student})
     rows = [{"arm": "teacher", "seed": teacher.recipe.seed, **_figures(teacher)}]
-    for arm in ARMS:
-        rows += [{"arm": arm, "seed": seed, **_figures(load_run(work / f"{arm}_{seed}"))} for seed in seeds]
+    rows += [{"arm": arm, "seed": seed, **_figures(load_run(work / f"{arm}_{seed}"))} for arm, seed in done]
     runs = pd.DataFrame(rows)
     RESULTS.mkdir(parents=True, exist_ok=True)
     runs.to_csv(RESULTS / "runs.csv", index=False)
     speed.to_csv(RESULTS / "speed.csv", index=False)
     summary = summarize(runs, speed)
     summary.to_csv(RESULTS / "summary.csv", index=False)
-    compare_arms(work, seeds).to_csv(RESULTS / "steps.csv", index=False)
+    compare_arms(work, done).to_csv(RESULTS / "steps.csv", index=False)
     write_json(RESULTS / "verdict.json", verdict(runs, speed))
     plot(summary, RESULTS / "accuracy_latency.png")
     print(summary.to_string(index=False))
+
+
+def _is_finished(folder: pathlib.Path) -> bool:
+    return (folder / "run.json").exists() and load_run(folder).finished
 
 
 def _figures(run: Run) -> dict:
@@ -209,13 +216,13 @@ def summarize(runs: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def compare_arms(work: pathlib.Path, seeds: list[int]) -> pd.DataFrame:
+def compare_arms(work: pathlib.Path, done: list[tuple[str, int]]) -> pd.DataFrame:
     """What each arm adds to the one before it: differences of accuracy on the same test images, seed by seed."""
     from leukemia_tf.evaluation import compare_predictions, read_predictions
 
     rows, names = [], list(ARMS)
     for one, other in zip(names, names[1:]):
-        for seed in seeds:
+        for seed in [seed for arm, seed in done if arm == one and (other, seed) in done]:
             pair = [work / f"{arm}_{seed}" for arm in (one, other)]
             frames = {arm: read_predictions(run / "predictions.csv")[0] for arm, run in zip((one, other), pair)}
             table = compare_predictions(frames, load_run(pair[0]).classes, metrics=("accuracy",))

@@ -208,12 +208,11 @@ def uninterrupted(tmp_path_factory):
     return *distil_in_phases(folder), folder
 
 
-# In the first batch of the second phase, and in its second epoch.
-@pytest.mark.parametrize("batch", [9, 13])
-def test_killed_and_resumed_is_equal_bit_for_bit(tmp_path, uninterrupted, batch):
+def test_killed_and_resumed_is_equal_bit_for_bit(tmp_path, uninterrupted):
+    """In the first batch of the second phase, which begins with what the first left beside the best student."""
     whole, history, _ = uninterrupted
     with pytest.raises(Killed):
-        distil_in_phases(tmp_path, [KillAt(batch)])
+        distil_in_phases(tmp_path, [KillAt(9)])
     model, again = distil_in_phases(tmp_path)
     assert len(model.student_readings.weights) > 0
     for there, here in zip(whole.get_weights(), model.get_weights(), strict=True):
@@ -347,15 +346,14 @@ def test_a_loss_is_an_object():
 
 
 @pytest.mark.slow
-def test_a_step_in_half_precision_compiled_by_xla():
-    """All terms, as on a GPU: the loss is about that of float32."""
+def test_a_step_in_half_precision():
+    """All terms: the loss is about that of float32."""
     images, labels = pixels(8, 16), one_hot(8, 3)
     losses = []
-    for policy, jit_compile in (("float32", False), ("mixed_float16", True)):
+    for policy in ("float32", "mixed_float16"):
         keras.config.set_dtype_policy(policy)
         try:
             model = distiller(ALL)
-            model.jit_compile = jit_compile
             losses.append(model.train_on_batch(images, labels, return_dict=True)["loss"])
         finally:
             keras.config.set_dtype_policy("float32")

@@ -12,6 +12,7 @@ from leukemia_tf.training.distillation.settings import Distillation
 Shape = tuple[int, int, int]
 
 
+# Not registered for saving: it lives in a distiller alone, which is made again from its settings.
 class Readings(keras.layers.Layer):
     """The maps of one network's taps -> ``{"features_1": ..., "attention_1": ..., "fusion": ...}``, terms in use only.
 
