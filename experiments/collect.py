@@ -139,6 +139,11 @@ def tables() -> dict[str, str]:
     sample = pd.read_csv(RESULTS / "sample_difficulty.csv")
     found["sample"] = markdown(sample_rows(sample))
     found["near_duplicates"] = markdown(near_duplicate_rows(pd.read_csv(RESULTS / "leakage" / "near_duplicates.csv")))
+    audit = RESULTS / "audit"
+    found["audit"] = markdown(audit_rows(pd.read_csv(audit / "planted_totals.csv")))
+    found["audit_cost"] = markdown(
+        audit_cost_rows(pd.read_csv(audit / "speed.csv"), pd.read_csv(audit / "scaling.csv"))
+    )
     found["leakage"] = markdown(leakage_rows(read_json(RESULTS / "leakage" / "leakage.json")))
     found["scale_bar"] = markdown(scale_bar_rows())
     found["zoo"] = markdown(zoo_rows())
@@ -280,6 +285,46 @@ def step_rows(steps: pd.DataFrame) -> pd.DataFrame:
                 "": clear,
             }
         )
+    return pd.DataFrame(rows)
+
+
+def audit_rows(planted: pd.DataFrame) -> pd.DataFrame:
+    """What of the planted copies the audit found."""
+    return pd.DataFrame(
+        {
+            "data": planted["set"],
+            "images": planted["images"],
+            "copies planted": planted["planted"],
+            "found (recall)": [f"{row.found} ({row.recall:.3f})" for row in planted.itertuples()],
+            "pairs that are right (precision)": [
+                f"{row.pairs - row.wrong_pairs} of {row.pairs} ({row.precision:.3f})" for row in planted.itertuples()
+            ],
+        }
+    )
+
+
+def audit_cost_rows(speed: pd.DataFrame, scaling: pd.DataFrame) -> pd.DataFrame:
+    """What the audit costs, and how that grows."""
+    rows = [
+        {
+            "what": "whole audit, JPEG 450 x 450",
+            "images": row.images,
+            "processor ms an image": f"{1e3 * row.audit_cpu_s / row.images:.2f}",
+            "peak memory": f"{row.peak_memory_gb_with_tensorflow:.1f} GB",
+            "speed, relative to decoding once": f"{row.speed_to_decode_cpu:.2f} ({row.speed_to_decode_wall:.2f} wall)",
+        }
+        for row in speed.itertuples()
+    ]
+    rows += [
+        {
+            "what": f"{row.what}, simulated",
+            "images": row.images,
+            "processor ms an image": f"{row.cpu_ms_per_image:.2f}",
+            "peak memory": f"{row.peak_memory_gb:.1f} GB",
+            "speed, relative to decoding once": "",
+        }
+        for row in scaling.itertuples()
+    ]
     return pd.DataFrame(rows)
 
 

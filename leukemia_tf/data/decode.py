@@ -9,17 +9,15 @@ from __future__ import annotations
 import functools
 import io
 import os
-import pathlib
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from leukemia_tf.data.header import MAX_PIXELS, BrokenImage, Header, jpeg_is_complete, one_line, read_header
+from leukemia_tf.data.regular_file import read_regular
 
-__all__ = ["BrokenImage", "decode_bytes", "decode_image", "read_bytes", "read_image"]
-
-MAX_FILE_BYTES = 1 << 30
+__all__ = ["BrokenImage", "decode_bytes", "decode_image", "read_image"]
 
 
 def decode_image(encoded: tf.Tensor, channels: int = 3) -> tf.Tensor:
@@ -73,23 +71,8 @@ def read_image(source: str | os.PathLike | bytes) -> np.ndarray:
         data, path = bytes(source), ""
     else:
         path = os.fspath(source)
-        data = read_bytes(path)
+        data = read_regular(path, path)
     return decode_bytes(data, read_header(data, path), path)
-
-
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """Read a whole file.
-
-    Raises:
-        BrokenImage: if it is missing, no regular file, not readable, or larger than 1 GiB.
-    """
-    path = pathlib.Path(path)
-    try:
-        if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
-            raise BrokenImage(str(path), f"files of at most 1 GiB are accepted; received {path.stat().st_size} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise BrokenImage(str(path), f"cannot be read ({error.strerror or one_line(error)})") from error
 
 
 def decode_bytes(data: bytes, header: Header, path: str = "") -> np.ndarray:

@@ -17,6 +17,7 @@ from leukemia_tf.data.folder import open_folder
 from leukemia_tf.data.header import BrokenImage, read_header
 from leukemia_tf.data.manifest import Manifest, list_manifests
 from leukemia_tf.data.names import show
+from leukemia_tf.data.regular_file import read_regular
 from leukemia_tf.data.subject_guess import SubjectGuess, guess_subjects
 from leukemia_tf.data.table import crossing_subjects, is_healthy
 from leukemia_tf.data.threads import map_threads
@@ -170,7 +171,7 @@ def _image_size(root: pathlib.Path, table: pd.DataFrame) -> tuple[tuple[int, int
     sizes, broken, kinds = set(), [], collections.Counter()
     for path in table["path"].iloc[places]:
         try:
-            header = read_header((root / path).read_bytes(), path)
+            header = read_header(read_regular(root / path, path), path)
         except BrokenImage as error:
             broken.append(f"`{path}` cannot be read: {error.reason}")
             continue
@@ -219,6 +220,7 @@ def _copies(root: pathlib.Path, table: pd.DataFrame, facts: list[str]) -> list[s
     sizes = table["path"].map(lambda path: (root / path).stat().st_size)
     same = table[sizes.duplicated(keep=False)]
     digests = list(map_threads(lambda path: _digest(root / path), same["path"]))
+    same, digests = same[[bool(one) for one in digests]], [one for one in digests if one]
     groups = [group for _, group in same.groupby(np.array(digests, dtype=object)) if len(group) > 1] if digests else []
     groups.sort(key=lambda group: group["path"].iat[0])
     copies = sum(len(group) - 1 for group in groups)
@@ -238,8 +240,10 @@ def _copies(root: pathlib.Path, table: pd.DataFrame, facts: list[str]) -> list[s
 
 
 def _digest(file: pathlib.Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        return hashlib.sha256(read_regular(file, file.name)).hexdigest()
+    except BrokenImage:  # whether it can be read is asked elsewhere
+        return ""
 
 
 def _class_doubts(manifest: Manifest) -> list[str]:

@@ -15,11 +15,12 @@ import pandas as pd
 import tensorflow as tf
 
 from leukemia_tf.data.cache import cache_dir as default_cache_dir
-from leukemia_tf.data.decode import decode_bytes, read_bytes
+from leukemia_tf.data.decode import decode_bytes
 from leukemia_tf.data.header import BrokenImage, read_header
 from leukemia_tf.data.manifest import Manifest
 from leukemia_tf.data.medmnist import read_array, split_reference, to_rgb
 from leukemia_tf.data.progress import track
+from leukemia_tf.data.regular_file import read_regular
 from leukemia_tf.data.resize import resize_images
 from leukemia_tf.data.table import image_file
 from leukemia_tf.data.threads import map_threads
@@ -170,7 +171,7 @@ def _decoded(
 def _read_one(manifest: Manifest, path: str, sha256: str, size: int) -> np.ndarray | BrokenImage:
     """Return the resized image, or the error, so that all broken files are named together."""
     try:
-        data = read_bytes(image_file(manifest, path))
+        data = read_regular(image_file(manifest, path), path)
         if sha256 and hashlib.sha256(data).hexdigest() != sha256:
             raise BrokenImage(path, "the file has changed since the table was scanned")
         image = decode_bytes(data, read_header(data, path), path)

@@ -11,11 +11,12 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from leukemia_tf.data.decode import decode_bytes, read_bytes
+from leukemia_tf.data.decode import decode_bytes
 from leukemia_tf.data.header import BrokenImage, read_header
 from leukemia_tf.data.manifest import Manifest
 from leukemia_tf.data.medmnist import read_array, split_reference
 from leukemia_tf.data.progress import track
+from leukemia_tf.data.regular_file import read_regular
 from leukemia_tf.data.table import image_file
 from leukemia_tf.data.threads import map_threads
 from leukemia_tf.errors import InputError
@@ -109,7 +110,7 @@ def _read_all(manifest: Manifest, table: pd.DataFrame, progress: bool) -> list[_
 
 def _scan_file(manifest: Manifest, path: str) -> _Finding:
     try:
-        data = read_bytes(image_file(manifest, path))
+        data = read_regular(image_file(manifest, path), path)
         header = read_header(data, path)
         # Only decoding shows that a file is cut short.
         decode_bytes(data, header, path)

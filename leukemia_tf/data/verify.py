@@ -219,7 +219,7 @@ def _all_files(root: pathlib.Path) -> set[str]:
         folders[:] = [name for name in folders if not is_hidden(name)]
         for name in files:
             path = os.path.join(parent, name)
-            if not is_hidden(name) and not os.path.islink(path):
+            if not is_hidden(name) and not os.path.islink(path) and os.path.isfile(path):
                 found.add(pathlib.Path(path).relative_to(root).as_posix())
     return found
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from leukemia_tf.data import medmnist
 from leukemia_tf.data.csv_table import open_csv
+from leukemia_tf.data.init_manifest import propose_manifest
 from leukemia_tf.data.manifest import Manifest, load_manifest
 from leukemia_tf.data.names import name_problem, show
 from leukemia_tf.data.open import open_data
@@ -179,6 +180,22 @@ def test_a_loop_of_links_ends(tmp_path):
         scan_table(manifest, table, progress=False)
     one_line_each(error.value)
     assert list(scan_table(manifest, table, progress=False, skip_broken=True)["path"]) == ["a/1.png", "b/2.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_are_not_waited_for(tmp_path):
+    for number, name in enumerate(("a/1.png", "a/2.png", "b/3.png", "b/4.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (2, 2), (number, 0, 0)).save(tmp_path / name)
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    os.mkfifo(tmp_path / "b" / "pipe.png")
+    manifest, table = open_data(tmp_path)
+    with pytest.raises(InputError, match=r"`a/pipe.png`: not a regular file \(a pipe\)") as error:
+        scan_table(manifest, table, progress=False)
+    one_line_each(error.value)
+    proposal = propose_manifest(tmp_path)
+    assert "no two images are identical" in proposal.facts
+    assert any("`a/pipe.png` cannot be read: not a regular file" in line for line in proposal.unsure)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_files_that_vanish_or_cannot_be_read(tmp_path):
     with pytest.raises(InputError) as error:
         scan_table(manifest, table)
     assert "`a/0.png`: cannot be read (No such file or directory)" in str(error.value)
-    assert "`b/1.png`: cannot be read (Is a directory)" in str(error.value)
+    assert "`b/1.png`: not a regular file (a folder)" in str(error.value)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may read every file")

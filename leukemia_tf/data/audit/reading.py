@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import io
 import os
-import stat
 import warnings
 from typing import Iterator
 
@@ -26,11 +25,11 @@ from leukemia_tf.data.header import BrokenImage, Header, jpeg_is_complete, one_l
 from leukemia_tf.data.manifest import Manifest
 from leukemia_tf.data.medmnist import read_array, split_reference, to_rgb
 from leukemia_tf.data.progress import track
+from leukemia_tf.data.regular_file import read_regular
 from leukemia_tf.data.table import image_file
 from leukemia_tf.data.threads import map_threads
 
 SIZE = 64
-MAX_FILE_BYTES = 1 << 30
 # A JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its size that is more than this: enough for small print.
 _REDUCED = 112
 # Images that a thread reads before it hands them over.
@@ -178,24 +177,6 @@ def read_picture(manifest: Manifest, path: str, index: int | None, side: int = 1
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def read_regular(file: str | os.PathLike, path: str) -> bytes:
-    """Read a whole file; a pipe or device, which might never end, is refused without opening it.
-
-    Raises:
-        BrokenImage: if it is missing, no regular file, not readable, or larger than 1 GiB.
-    """
-    try:
-        facts = os.stat(file)
-        if not stat.S_ISREG(facts.st_mode):
-            raise BrokenImage(path, f"not a regular file ({_kind(facts.st_mode)})")
-        if facts.st_size > MAX_FILE_BYTES:
-            raise BrokenImage(path, f"files of at most 1 GiB are accepted; received {facts.st_size} bytes")
-        with open(file, "rb", buffering=0) as stream:
-            return stream.readall()
-    except OSError as error:
-        raise BrokenImage(path, f"cannot be read ({error.strerror or one_line(error)})") from error
-
-
 def make_thumbnail(image: np.ndarray) -> np.ndarray:
     """Shrink (or enlarge) RGB pixels to a grey uint8 [SIZE, SIZE]; what is not square is stretched."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -267,13 +248,3 @@ def _from_arrays(
 
 def _resolution(width: int, height: int) -> np.ndarray:
     return np.array([width, height, width / height], np.float32)
-
-
-def _kind(mode: int) -> str:
-    for test, name in (
-        (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
-    ):  # fmt: skip
-        if test(mode):
-            return name
-    return "special"
