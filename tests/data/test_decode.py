@@ -187,7 +187,7 @@ def test_what_is_no_image(tmp_path):
         assert isinstance(error.value, InputError) and error.value.path.endswith(name)
     with pytest.raises(BrokenImage, match="No such file"):
         read_image(tmp_path / "none.png")
-    with pytest.raises(BrokenImage, match="Is a directory"):
+    with pytest.raises(BrokenImage, match="not a regular file"):
         read_image(tmp_path)
 
 

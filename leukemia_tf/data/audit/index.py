@@ -7,7 +7,9 @@ from sklearn.cluster import MiniBatchKMeans
 
 from leukemia_tf.data.threads import map_threads
 
-_BLOCK = 1 << 14
+# So many rows of distances stay in a processor's cache.
+_BLOCK = 1 << 10
+_QUERIES = 512
 _TRAINING = 20_000
 
 
@@ -59,10 +61,10 @@ class CellIndex:
         bounds = np.searchsorted(cells.ravel()[order], np.arange(len(self.centres) + 1))
         asking = order // cells.shape[1]
         tasks = [
-            (cell, asking[start : min(start + 4096, bounds[cell + 1])])
+            (cell, asking[start : min(start + _QUERIES, bounds[cell + 1])])
             for cell in range(len(self.centres))
             if self.bounds[cell + 1] > self.bounds[cell]
-            for start in range(bounds[cell], bounds[cell + 1], 4096)
+            for start in range(bounds[cell], bounds[cell + 1], _QUERIES)
         ]
 
         def look(task: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,16 +82,15 @@ class CellIndex:
         # Half the squared distance, without the query's own square, which does not change the order.
         distance = (vectors * vectors).sum(1) / 2 - queries @ vectors.T
         square = (queries * queries).sum(1)
-        found = []
-        line = np.arange(len(queries))
+        # Few are near enough: one pass over all, and the rest of the work on those alone.
+        query, hit = np.divmod(np.flatnonzero(distance <= ((radius - square) / 2)[:, None]), len(vectors))
+        value = 2 * distance[query, hit] + square[query]
+        order = np.lexsort((value, query))
+        query, hit, value = query[order], hit[order], value[order]
         # One more than asked for: the nearest of all is mostly the query's own image, which does not count.
-        for _ in range(min(per_cell + 1, len(vectors))):
-            best = distance.argmin(1)
-            value = 2 * distance[line, best] + square
-            near = np.flatnonzero((value <= radius) & (their_owners[best] != owners))
-            found.append((rows[near], their_rows[best[near]], np.maximum(value[near], 0)))
-            distance[line, best] = np.inf
-        return tuple(np.concatenate(parts) for parts in zip(*found))
+        rank = np.arange(len(query)) - np.searchsorted(query, query)
+        kept = (rank <= per_cell) & (their_owners[hit] != owners[query])
+        return rows[query[kept]], their_rows[hit[kept]], np.maximum(value[kept], 0)
 
     def _nearest_cells(self, vectors: np.ndarray, count: int) -> np.ndarray:
         """The `count` nearest cells of each vector: int32 [m, count]."""
