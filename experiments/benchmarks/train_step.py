@@ -3,11 +3,19 @@
     python experiments/benchmarks/train_step.py [--backbones mobilenetv2,efficientnetb0] [--image-size 96] [--batch 16]
     python experiments/benchmarks/train_step.py --backbones efficientnetb3,resnet152v2,convnexttiny --image-size 224
 
+On a GPU, for one backbone and for the ensemble, steps alone:
+
+    python experiments/benchmarks/train_step.py --steps-only --batch 64 --image-size 224 --steps 30 \\
+        --backbones efficientnetb0 --output train_step_gpu_efficientnetb0.csv
+    python experiments/benchmarks/train_step.py --steps-only --batch 32 --image-size 224 --steps 30 \\
+        --backbones efficientnetb3,resnet152v2,convnexttiny --output train_step_gpu_ensemble.csv
+
 The notebook of system 002-A reads each image file anew every epoch through Keras's legacy ImageDataGenerator, in one
 phase with the last 50 layers of each backbone open and batch normalisation training. Here images are decoded once, a
 first phase trains the head alone, and batch normalisation stays frozen. All cases run in one process, the epochs in
 turn, so that a busy machine slows all of them alike: read the ratios, not the seconds. On a GPU, mixed precision is
-float16; on a CPU bfloat16. Writes experiments/results/benchmarks/train_step.csv. About six minutes on two cores.
+float16 with loss scaling; on a CPU bfloat16. "float32, XLA off" is what plain Keras does. Writes
+experiments/results/benchmarks/train_step.csv. About six minutes on two cores.
 
 Columns: what; first_step_s (with tracing and compiling); step_s (median); images_per_s; to_plain (speed relative to the
 same phase with XLA off in float32); epoch_s (median); to_notebook (epochs relative to the notebook's).
@@ -47,34 +55,36 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=320, help="of the sample, for the epochs")
     parser.add_argument("--steps", type=int, default=12, help="timed steps a case")
     parser.add_argument("--epochs", type=int, default=3, help="timed epochs a case")
+    parser.add_argument("--steps-only", action="store_true", help="leave out the epochs")
+    parser.add_argument("--output", default="train_step.csv", help="name of the file among the results")
     parser.add_argument("--no-xla", action="store_true", help="leave out XLA, which compiles for minutes on a CPU")
     options = parser.parse_args()
 
     manifest, table = open_data("sample")
     table = table.sample(min(options.images, len(table)), random_state=0).reset_index(drop=True)
-    rows = step_rows(options, manifest, table) + epoch_rows(options, manifest, table)
+    rows = step_rows(options, manifest, table)
+    if not options.steps_only:
+        rows += epoch_rows(options, manifest, table)
     frame = pd.DataFrame(rows)
     frame["backbones"] = options.backbones.replace(",", "+")
     frame["image_size"], frame["batch"] = options.image_size, options.batch
     frame["device"] = (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU"))[0].device_type
     frame["cpus"], frame["tensorflow"], frame["keras"] = os.cpu_count(), tf.__version__, keras.__version__
-    with atomic_path(RESULTS / "train_step.csv") as temporary:
+    with atomic_path(RESULTS / options.output) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.4g", lineterminator="\n")
     print(frame.to_string())
 
 
 def make_model(options: argparse.Namespace, precision: str, **further) -> keras.Model:
-    """The ensemble with random weights, in a precision."""
+    """The ensemble with random weights, in a precision; for one backbone, that with a dense head."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        return build_model(
-            "ensemble",
-            image_size=options.image_size,
-            weights=None,
-            backbones=options.backbones.split(","),
-            **further,
-        )
+        names = options.backbones.split(",")
+        shared = {"image_size": options.image_size, "weights": None, **further}
+        if len(names) == 1:
+            return build_model("transfer", backbone=names[0], two_class_units=1, **shared)
+        return build_model("ensemble", backbones=names, **shared)
     finally:
         keras.config.set_dtype_policy(before)
 

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from leukemia_tf import cli
+from leukemia_tf.errors import RunError
 from leukemia_tf.recipes import fitting
 from leukemia_tf.recipes.recipe import DataSpec, ModelSpec, Recipe
 from leukemia_tf.training import Phase
@@ -52,3 +54,19 @@ def test_a_recipe_whose_phases_are_short_reads_no_pixels_for_it(tmp_path, materi
     monkeypatch.setattr("leukemia_tf.data.features.batches_key", lambda *_, **__: pytest.fail("not needed"))
     monkeypatch.setattr("leukemia_tf.training.fit_phases", lambda *_, **options: options["feature_cache"])
     assert fit(tmp_path, material, feature_views=3) is None
+
+
+def test_options_of_the_command_reach_the_recipe(tmp_path, monkeypatch):
+    seen = []
+
+    def stop(recipe, *_, **__):
+        seen.append(recipe)
+        raise RunError("enough")
+
+    monkeypatch.setattr("leukemia_tf.recipes.train_recipe.train_recipe", stop)
+    monkeypatch.setattr(cli, "_load_tensorflow", lambda: None)
+    for options in ([], ["--no-feature-cache", "--strategy", "mirrored", "--set", "phases.head.accumulate=4"]):
+        assert cli.main(["train", "ensemble", "--run-dir", str(tmp_path), *options]) == 1
+    default, changed = seen
+    assert (default.feature_views, default.strategy, default.phases[0].accumulate) == (4, "none", 1)
+    assert (changed.feature_views, changed.strategy, changed.phases[0].accumulate) == (0, "mirrored", 4)
