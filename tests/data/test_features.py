@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import types
 
@@ -13,6 +14,12 @@ from leukemia_tf.data import features
 from leukemia_tf.data.features import batches_key, feature_file, make_room, read_features, view_batches, writing
 
 ROWS = np.arange(24, dtype="float32").reshape(6, 4)
+
+
+@pytest.fixture(autouse=True)
+def log_is_heard(monkeypatch):
+    """The command, in a test before in this process, may have turned the log to standard error alone."""
+    monkeypatch.setattr(logging.getLogger("leukemia_tf"), "propagate", True)
 
 
 def write(file, rows=ROWS, dtype="float16", shape=None):

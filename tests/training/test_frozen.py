@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 
 import keras
@@ -90,6 +91,12 @@ def maps_model(outputs=3) -> keras.Model:
     x = keras.layers.Concatenate()([x, backbone("vector", True)(image)])
     x = keras.layers.Dropout(0.4)(keras.layers.BatchNormalization()(x))
     return keras.Model(image, keras.layers.Dense(outputs, activation="softmax" if outputs > 1 else "sigmoid")(x))
+
+
+@pytest.fixture(autouse=True)
+def log_is_heard(monkeypatch):
+    """The command, in a test before in this process, may have turned the log to standard error alone."""
+    monkeypatch.setattr(logging.getLogger("leukemia_tf"), "propagate", True)
 
 
 @pytest.fixture(scope="module")
