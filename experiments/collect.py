@@ -136,6 +136,7 @@ def tables() -> dict[str, str]:
             }
         )
     )
+    found["feature_cache"] = markdown(feature_cache_rows(pd.read_csv(RESULTS / "benchmarks" / "feature_cache.csv")))
     sample = pd.read_csv(RESULTS / "sample_difficulty.csv")
     found["sample"] = markdown(sample_rows(sample))
     found["near_duplicates"] = markdown(near_duplicate_rows(pd.read_csv(RESULTS / "leakage" / "near_duplicates.csv")))
@@ -178,6 +179,22 @@ def scale_bar_rows() -> pd.DataFrame:
             "occlusion, other corners": others(covered),
             "changed": [percent(row, "changed", "changed_low", "changed_high") for _, row in painted.iterrows()],
             "changed, other corners": [f"{100 * value:.1f}" for value in painted["changed_other_corners"]],
+        }
+    )
+
+
+def feature_cache_rows(cache: pd.DataFrame) -> pd.DataFrame:
+    """How many times faster an epoch of the head is on cached features."""
+    return pd.DataFrame(
+        {
+            "data": cache["data"],
+            "px": cache["image_size"],
+            "images (training, validation)": [
+                f"{row['train_images']}, {row['val_images']}" for _, row in cache.iterrows()
+            ],
+            "backbones": cache["backbones"].str.replace("+", ", "),
+            "epoch, cached against uncached": ratio(cache["epoch_ratio"]),
+            "in processor time": ratio(cache["cpu_ratio"]),
         }
     )
 
