@@ -116,6 +116,22 @@ def tables() -> dict[str, str]:
         }
     )
     found = {"runs": markdown(shown)}
+    strange = pd.read_csv(RESULTS / "evaluation" / "out_of_distribution.csv")
+    flagged = {score: part.set_index("kind") for score, part in strange.groupby("score", sort=False)}
+    found["strange"] = markdown(
+        pd.DataFrame(
+            {
+                "images": [kind.replace("_", " ") for kind in strange["kind"].unique()],
+                **{
+                    f"flagged by {score}": [
+                        f"{row['flagged']:.3f} [{row['flagged_low']:.3f}, {row['flagged_high']:.3f}]"
+                        for _, row in part.loc[strange["kind"].unique()].iterrows()
+                    ]
+                    for score, part in flagged.items()
+                },
+            }
+        )
+    )
     pipeline = pd.read_csv(RESULTS / "benchmarks" / "pipeline.csv")
     found["pipeline"] = markdown(
         pd.DataFrame(
