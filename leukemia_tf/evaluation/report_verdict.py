@@ -56,7 +56,7 @@ def calibration(metrics: Mapping[str, Any], images: Mapping[str, str]) -> str:
         ["Expected calibration error", *(f"{part['ece']:.4f}" for _, part in columns)],
         ["The same, bins of equal size", *(f"{part['adaptive_ece']:.4f}" for _, part in columns)],
         ["Negative log-likelihood", *(f"{part['nll']:.4f}" for _, part in columns)],
-        ["Brier score", *(_interval(part["brier"], "{:.4f}") for _, part in columns)],
+        ["Brier score", *(_interval(part["brier"], "{:.4f}").replace(" (", "\n(") for _, part in columns)],
     ]
     out = f"<p>{escape(text)}</p>" + table(["Test images", *(name for name, _ in columns)], rows)
     note = f"{found['before']['bins']} bins. Calibration errors are biased upwards on few images; lower is better."
@@ -69,7 +69,8 @@ def operating_point(metrics: Mapping[str, Any]) -> str:
     if not found:
         return ""
     if "chosen" not in found:
-        return _note(found.get("reason"))
+        reason = found["reason"].removeprefix("not asked for: ")
+        return _note(f"{reason[0].upper()}{reason[1:]}.")
     chosen, here = found["chosen"], found["test"]
     target = "" if chosen["target"] is None else f"{chosen['target']:g}"
     rule = _RULES[chosen["rule"]].format(target=target)
