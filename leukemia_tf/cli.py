@@ -18,6 +18,7 @@ from leukemia_tf.cli_audit import add_audit_command
 from leukemia_tf.cli_compare import add_compare_command, add_repeat_arguments, run_repeated
 from leukemia_tf.cli_data import add_data_commands
 from leukemia_tf.cli_explain import add_explain_command
+from leukemia_tf.cli_export import add_export_command
 from leukemia_tf.cli_report import add_report_command
 from leukemia_tf.cli_zoo import add_zoo_commands
 from leukemia_tf.errors import LeukemiaTFError, RunError
@@ -91,6 +92,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
     add_compare_command(commands)
     add_explain_command(commands, _load_tensorflow)
+    add_export_command(commands, _load_tensorflow)
     add_zoo_commands(commands, _load_tensorflow)
     add_data_commands(commands, _load_tensorflow)
     add_audit_command(commands)

@@ -7,14 +7,13 @@ grey levels from what Pillow and OpenCV read.
 from __future__ import annotations
 
 import functools
-import io
 import os
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from leukemia_tf.data.header import MAX_PIXELS, BrokenImage, Header, jpeg_is_complete, one_line, read_header
+from leukemia_tf.data.decode_pillow import check_end, decode_with_pillow
+from leukemia_tf.data.header import MAX_PIXELS, BrokenImage, Header, one_line, read_header
 from leukemia_tf.data.regular_file import read_regular
 
 __all__ = ["BrokenImage", "decode_bytes", "decode_image", "read_image"]
@@ -83,9 +82,8 @@ def decode_bytes(data: bytes, header: Header, path: str = "") -> np.ndarray:
     """
     try:
         if header.format == "TIFF" or (header.format == "BMP" and header.bits != 24):
-            return _with_pillow(data)
-        if header.format == "JPEG" and not jpeg_is_complete(data):
-            raise ValueError("no end-of-image marker")
+            return decode_with_pillow(data)
+        check_end(data, header)
         return _traced_decode()(tf.constant(data)).numpy()
     except MemoryError:
         raise
@@ -99,15 +97,6 @@ def decode_bytes(data: bytes, header: Header, path: str = "") -> np.ndarray:
 def _traced_decode():
     """`decode_image` as a graph: threads then wait for each other half as long as with eager operations."""
     return tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)])
-
-
-def _with_pillow(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        if image.mode.startswith("I;16"):
-            grey = (np.asarray(image) >> 8).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=-1)
-        return np.array(image.convert("RGB"))
 
 
 def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,254 @@
+"""Export a trained run to other runtimes, each file checked against Keras before it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import logging
+import os
+import pathlib
+import shutil
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any, Sequence
+
+from leukemia_tf.errors import InputError
+from leukemia_tf.export.check import DEFAULT_BOUNDS, check_bounds, compare_exports
+from leukemia_tf.export.runners import FILES, METADATA, RUNTIMES, Runner, check_runtimes
+from leukemia_tf.files import atomic_path, explain_write_errors, read_json, write_json
+from leukemia_tf.recipes.run import ESTIMATOR_FILE, RESEARCH_USE, Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+TABLE = "exports"
+"""``exports.json`` and ``exports.csv`` lie beside the exports: one row a format."""
+RESIZE = "bilinear with antialiasing to a square, rounded to whole numbers (TensorFlow; Pillow's BILINEAR within 1)"
+_BATCH = 32
+
+
+def export_run(
+    run: Run,
+    formats: Sequence[str],
+    *,
+    output: str | os.PathLike | None = None,
+    data: str | None = None,
+    max_difference: float | None = None,
+    max_accuracy_loss: float | None = None,
+    images: int = 2000,
+    calibration_images: int = 200,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Write exports of the run's model, a folder for each format, and what comparing them with Keras gave.
+
+    All formats are written into a temporary folder and compared there; if one of them fails, none is kept.
+
+    Args:
+        run: a finished training of a network.
+        formats: some of ``saved_model``, ``litert``, ``litert-int8``, ``onnx``.
+        output: folder to write to, by default the run's own.
+        data: where the run's images are now, if not where they were.
+        max_difference, max_accuracy_loss: bounds for all of `formats`; by default those of `DEFAULT_BOUNDS`.
+        images: at most so many validation images are compared, drawn with the run's seed.
+        calibration_images: training images that show the 8-bit quantisation its ranges, drawn with the run's seed.
+        progress: show progress on standard error.
+
+    Returns:
+        One row a format: file, bytes, the figures of `compare_exports`, bounds, runtime and seconds.
+
+    Raises:
+        InputError: for an unknown format, a runtime that is not installed, images that are gone, or a model of
+            scikit-learn.
+        RunError: if a conversion fails, an export lies beyond a bound, or the folder cannot be written.
+    """
+    import pandas as pd
+
+    formats = list(dict.fromkeys(formats))
+    unknown = [name for name in formats if name not in FILES]
+    if unknown or not formats:
+        raise InputError(f"`to` names some of {', '.join(FILES)}. Received: {', '.join(unknown) or 'nothing'}")
+    if images < 1 or calibration_images < 1:
+        raise InputError(f"`images` and `calibration_images` are 1 or more. Received: {images}, {calibration_images}")
+    given = {"max_difference": max_difference, "max_accuracy_loss": max_accuracy_loss}
+    given = {name: value for name, value in given.items() if value is not None}
+    bounds = {name: dataclasses.replace(DEFAULT_BOUNDS[name], **given) for name in formats}
+    if run.model_path.name == ESTIMATOR_FILE:
+        raise InputError(
+            f"`run` is one of a network. Received: {run.path} (a model of scikit-learn, which has no exports; "
+            "`leukemia-tf predict` takes it as it is)"
+        )
+    check_runtimes(formats, converting=True)
+
+    target = pathlib.Path(output) if output else run.path
+    checked = _Checked(run, data, images, calibration_images, progress)
+    rows = []
+    with explain_write_errors(target):
+        target.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=".tmp-", dir=target))
+        try:
+            for name in formats:
+                began = time.monotonic()
+                _write(checked, name, temporary / name)
+                figures = checked.compare(temporary / name, name)
+                check_bounds(name, figures, bounds[name])
+                file = temporary / name
+                rows.append(
+                    {
+                        "format": name,
+                        "file": f"{name}/{FILES[name]}" if name != "saved_model" else name,
+                        "bytes": sum(item.stat().st_size for item in file.rglob("*") if item.is_file()),
+                        **figures,
+                        **{f"bound_{key}": value for key, value in dataclasses.asdict(bounds[name]).items()},
+                        "runtime": _version(name),
+                        "model_sha256": checked.model_sha256,
+                        "seconds": round(time.monotonic() - began, 1),
+                    }
+                )
+                log.info("%s", _sentence(rows[-1]))
+            for name in formats:
+                if (target / name).exists():
+                    os.replace(target / name, temporary / f"old-{name}")
+                os.replace(temporary / name, target / name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return _write_table(target, pd.DataFrame(rows))
+
+
+class _Checked:
+    """The model, the images it is compared on, and what Keras says of them."""
+
+    def __init__(self, run: Run, data: str | None, images: int, calibration_images: int, progress: bool):
+        from leukemia_tf.recipes.prepare import prepare_table
+
+        self.run, self.size = run, run.info["image_size"]
+        self.model = run.model
+        self.model_sha256 = file_sha256(run.model_path)
+        recipe = run.recipe
+        if data is not None:
+            recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=data))
+        self.seed = recipe.seed
+        self.manifest, table = prepare_table(recipe, run, progress)
+        self.table = self._drawn(table[table["split"] == "val"], images)
+        self.pixels = self._load(self.table, progress)
+        self._training = lambda: self._load(self._drawn(table[table["split"] == "train"], calibration_images), progress)
+        self.keras = self._frame(self._ask_keras())
+
+    @property
+    def representative(self) -> np.ndarray:
+        """uint8 (N, S, S, 3): training images for quantisation."""
+        return self._training()
+
+    def compare(self, folder: pathlib.Path, name: str) -> dict[str, Any]:
+        """Figures of the export in `folder`."""
+        import numpy as np
+
+        runner = Runner(folder, name)
+        starts = range(0, len(self.pixels), _BATCH)
+        found = [runner(self.pixels[start : start + _BATCH])["probabilities"] for start in starts]
+        frame = self._frame(np.concatenate(found))
+        return compare_exports(self.keras, frame, self.run.classes, seed=self.seed)
+
+    def _drawn(self, table: pd.DataFrame, most: int) -> pd.DataFrame:
+        return table.sample(most, random_state=self.seed).sort_index() if len(table) > most else table
+
+    def _load(self, table: pd.DataFrame, progress: bool) -> np.ndarray:
+        from leukemia_tf.data import load_pixels
+        from leukemia_tf.recipes.colour import NONE, model_input
+
+        pixels = load_pixels(self.manifest, table, self.size, progress=progress)
+        return model_input(pixels, self.run.info.get("colour", NONE))
+
+    def _ask_keras(self) -> np.ndarray:
+        from leukemia_tf.recipes.predicting import predict_table
+
+        return predict_table(
+            self.model, self.manifest, self.table, self.pixels, image_size=self.size, batch_size=_BATCH
+        )
+
+    def _frame(self, probabilities: np.ndarray) -> pd.DataFrame:
+        from leukemia_tf.evaluation import make_predictions
+
+        classes = self.run.classes
+        threshold = self.run.info["threshold"] if len(classes) == 2 else 0.5
+        return make_predictions(self.table, probabilities, classes, threshold=threshold)
+
+
+def _write(checked: _Checked, name: str, folder: pathlib.Path) -> None:
+    """One export, with what a reader has to know beside it."""
+    run = checked.run
+    colour = run.info.get("colour", {"method": "none"})
+    colour = {**colour, "before_the_model": colour["method"] == "clahe"}
+    common = {"classes": run.classes, "image_size": checked.size}
+    if name == "saved_model":
+        from leukemia_tf.export import export_saved_model
+
+        export_saved_model(checked.model, folder, notice=RESEARCH_USE, colour=colour, **common)
+        file = folder / "assets.extra" / METADATA
+        write_json(file, {**read_json(file), "model_sha256": checked.model_sha256})
+        return
+    from leukemia_tf.export.graph import Served
+
+    served = Served(checked.model, **common)
+    if name == "onnx":
+        from leukemia_tf.export.onnx import convert_onnx
+
+        content = convert_onnx(served)
+    else:
+        from leukemia_tf.export.litert import convert_litert
+
+        content = convert_litert(served, checked.representative if name == "litert-int8" else None)
+    folder.mkdir()
+    (folder / FILES[name]).write_bytes(content)
+    write_json(
+        folder / METADATA,
+        {
+            **common,
+            "format": name,
+            "input": "images: float32 [B, S, S, 3], RGB; preprocessing is inside",
+            "value_range": [0, 255],
+            "resize": RESIZE,
+            "outputs": ["probabilities", "raw_probabilities", "logits", "features"],
+            "threshold": run.info["threshold"] if len(run.classes) == 2 else None,
+            "colour": colour,
+            "notice": RESEARCH_USE,
+            "model_sha256": checked.model_sha256,
+        },
+    )
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Hex digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(name: str) -> str:
+    package = {"ai_edge_litert": "ai-edge-litert"}.get(RUNTIMES.get(name, ""), RUNTIMES.get(name, "tensorflow"))
+    return f"{package} {importlib.metadata.version(package)}"
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    return (
+        f"{row['format']}: {row['bytes'] / 1e6:.1f} MB; on {row['images']:,} validation images differs from Keras by "
+        f"at most {row['max_difference']:.2g}, agrees on {row['agreement']:.2%}; accuracy lost "
+        f"{100 * row['accuracy_loss']:.2f} points [{100 * row['loss_low']:.2f}, {100 * row['loss_high']:.2f}]"
+    )
+
+
+def _write_table(target: pathlib.Path, new: pd.DataFrame) -> pd.DataFrame:
+    """Write ``exports.json`` and ``exports.csv``; rows of formats that were not exported this time stay."""
+    import pandas as pd
+
+    file = target / f"{TABLE}.json"
+    before = pd.DataFrame(read_json(file)) if file.exists() else pd.DataFrame()
+    if len(before):
+        before = before[~before["format"].isin(new["format"])]
+    table = pd.concat([before, new], ignore_index=True) if len(before) else new
+    write_json(file, table.to_dict("records"))
+    with atomic_path(target / f"{TABLE}.csv") as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    return new
