@@ -87,7 +87,14 @@ def _parser(name: str) -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="classify images with a trained run")
     predict.add_argument("run", help="folder of a run")
     predict.add_argument("images", nargs="+", help="image files, or folders of them")
-    predict.add_argument("--output", metavar="FILE.csv", help="write there instead of to standard output")
+    predict.add_argument("--output", metavar="FILE.csv", help="write there; the same command goes on after a kill")
+    predict.add_argument(
+        "--format",
+        default="keras",
+        choices=("keras", "saved_model", "litert", "litert-int8", "onnx"),
+        help="the run's own model (default), or one of its exports; litert starts fastest",
+    )
+    predict.add_argument("--batch-size", type=int, default=32, help="images a step (default: 32)")
     _common_arguments(predict, _predict)
 
     add_compare_command(commands)
@@ -218,22 +225,29 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from leukemia_tf.files import atomic_path
-    from leukemia_tf.recipes.predict import predict_images
+    from leukemia_tf.recipes.predict_stream import predict_files
     from leukemia_tf.recipes.run import load_run
 
     run = load_run(options.run)
-    _load_tensorflow()
-    frame = predict_images(run, options.images, skip_broken=options.skip_broken, progress=not options.quiet)
+    if options.format in ("keras", "saved_model"):
+        _load_tensorflow()
+    count = predict_files(
+        run,
+        options.images,
+        output=options.output,
+        write=sys.stdout.buffer.write,
+        format=options.format,
+        batch_size=options.batch_size,
+        skip_broken=options.skip_broken,
+        progress=not options.quiet,
+    )
+    synthetic = run.info["manifest"].get("synthetic", False)
     if options.output:
-        with atomic_path(options.output) as temporary:
-            frame.to_csv(temporary, index=False, lineterminator="\n")
-        print(f"{len(frame)} images: {options.output}")
-        _print_notice(run.info["manifest"].get("synthetic", False))
+        print(f"{count} images: {options.output}")
+        _print_notice(synthetic)
     else:
-        frame.to_csv(sys.stdout, index=False, lineterminator="\n")
         # On standard error, so that the CSV can go into a pipe.
-        _print_notice(run.info["manifest"].get("synthetic", False), sys.stderr)
+        _print_notice(synthetic, sys.stderr)
     return 0
 
 

@@ -39,30 +39,22 @@ DEFAULT_BOUNDS = {
 """Of each format. One image near a threshold may move far in 8 bits, so there it is accuracy alone that counts."""
 
 
-def compare_exports(
-    keras: pd.DataFrame, export: pd.DataFrame, classes: Sequence[str], *, bootstrap: int = 2000, seed: int = 0
-) -> dict[str, Any]:
-    """Figures of an export against Keras on the same labelled images.
+def compare_probabilities(keras: pd.DataFrame, export: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Figures of an export against Keras on the same images.
 
     Args:
-        keras, export: predictions frames of `leukemia_tf.evaluation.make_predictions`, the same images in any order.
+        keras, export: frames with ``path``, ``prediction`` and ``prob_<class>``, the same images in any order.
         classes: names in the order of the label index.
-        bootstrap: resamples, of subjects where they are known, else of images; the same ones for both.
-        seed: of the resampling.
 
     Returns:
         ``images``; ``max_difference`` and ``mean_difference`` of the probabilities; ``agreement``, the share of equal
-        predictions; ``accuracy_keras``, ``accuracy``; ``accuracy_loss`` with its 95 % interval ``loss_low``,
-        ``loss_high``, and ``unit``, what was resampled.
+        predictions.
 
     Raises:
-        InputError: if a frame is malformed or images differ.
+        InputError: if the images differ.
     """
-    from leukemia_tf.evaluation import compare_predictions
-
-    row = compare_predictions(
-        {"keras": keras, "export": export}, classes, metrics=["accuracy"], bootstrap=bootstrap, seed=seed
-    ).iloc[0]
+    if sorted(keras["path"]) != sorted(export["path"]):
+        raise InputError(f"`export` must hold the images of `keras`. Received: {len(export)} and {len(keras)} others")
     pairs = keras.merge(export, on="path", suffixes=("", "_export"), validate="one_to_one")
     columns = [f"prob_{name}" for name in classes]
     differences = np.abs(pairs[columns].to_numpy() - pairs[[f"{name}_export" for name in columns]].to_numpy())
@@ -71,23 +63,23 @@ def compare_exports(
         "max_difference": float(differences.max()),
         "mean_difference": float(differences.mean()),
         "agreement": float((pairs["prediction"] == pairs["prediction_export"]).mean()),
-        "accuracy_keras": float(row["value_first"]),
-        "accuracy": float(row["value_second"]),
-        "accuracy_loss": float(row["value_first"] - row["value_second"]),
-        "loss_low": 0.0 - float(row["high"]),
-        "loss_high": 0.0 - float(row["low"]),
-        "unit": row["unit"],
     }
 
 
 def check_bounds(name: str, figures: dict[str, Any], bounds: Bounds) -> None:
-    """Raise a `RunError` where `figures` of `compare_exports` lie beyond `bounds`; `name` is the format."""
+    """Raise a `RunError` where the figures of an export lie beyond `bounds`.
+
+    Args:
+        name: the format.
+        figures: with ``images``, ``max_difference`` and ``accuracy_loss``.
+    """
     beyond = []
     # Not "greater": NaN, from a model that overflows, must fail as well.
-    for key in ("max_difference", "accuracy_loss"):
-        bound = bounds.max_difference if key == "max_difference" else bounds.max_accuracy_loss
+    for key, bound, option in (
+        ("max_difference", bounds.max_difference, "--max-difference"),
+        ("accuracy_loss", bounds.max_accuracy_loss, "--max-accuracy-loss"),
+    ):
         if not figures[key] <= bound:
-            option = "--max-difference" if key == "max_difference" else "--max-accuracy-loss"
             beyond.append(f"{key} is {figures[key]:.3g}, at most {bound:.3g} is accepted ({option})")
     if beyond:
         raise RunError(

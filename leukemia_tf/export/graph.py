@@ -59,7 +59,7 @@ class Served(tf.Module):
         @tf.autograph.experimental.do_not_convert
         def serve(images):
             if inner is None:
-                given = tf.cast(model(images, training=False), tf.float32)
+                given = tf.cast(tf.nest.flatten(model(images, training=False))[0], tf.float32)
                 logits = tf.math.log(given + _TINY) - (tf.math.log1p(_TINY - given) if given.shape[1] == 1 else 0.0)
                 further = {}
             else:

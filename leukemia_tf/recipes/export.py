@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import logging
 import os
@@ -14,12 +13,15 @@ import time
 from typing import TYPE_CHECKING, Any, Sequence
 
 from leukemia_tf.errors import InputError
-from leukemia_tf.export.check import DEFAULT_BOUNDS, check_bounds, compare_exports
+from leukemia_tf.export.check import DEFAULT_BOUNDS, check_bounds, compare_probabilities
 from leukemia_tf.export.runners import FILES, METADATA, RUNTIMES, Runner, check_runtimes
 from leukemia_tf.files import atomic_path, explain_write_errors, read_json, write_json
+from leukemia_tf.recipes.answering import file_sha256
+from leukemia_tf.recipes.colour import NONE
 from leukemia_tf.recipes.run import ESTIMATOR_FILE, RESEARCH_USE, Run
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
     import pandas as pd
 
@@ -58,7 +60,10 @@ def export_run(
         progress: show progress on standard error.
 
     Returns:
-        One row a format: file, bytes, the figures of `compare_exports`, bounds, runtime and seconds.
+        One row a format: file, bytes, ``images``, ``max_difference`` and ``mean_difference`` of the calibrated
+        probabilities, ``agreement`` of the predictions, ``accuracy_keras``, ``accuracy``, ``accuracy_loss`` with its
+        paired 95 % bootstrap interval (``loss_low``, ``loss_high``; ``unit`` says what was resampled), bounds, runtime
+        and seconds.
 
     Raises:
         InputError: for an unknown format, a runtime that is not installed, images that are gone, or a model of
@@ -122,10 +127,11 @@ class _Checked:
     """The model, the images it is compared on, and what Keras says of them."""
 
     def __init__(self, run: Run, data: str | None, images: int, calibration_images: int, progress: bool):
+        from leukemia_tf.evaluation.predictions import plain_columns
         from leukemia_tf.recipes.prepare import prepare_table
 
         self.run, self.size = run, run.info["image_size"]
-        self.model = run.model
+        self.model, self.decision = run.model, run.decision
         self.model_sha256 = file_sha256(run.model_path)
         recipe = run.recipe
         if data is not None:
@@ -135,7 +141,8 @@ class _Checked:
         self.table = self._drawn(table[table["split"] == "val"], images)
         self.pixels = self._load(self.table, progress)
         self._training = lambda: self._load(self._drawn(table[table["split"] == "train"], calibration_images), progress)
-        self.keras = self._frame(self._ask_keras())
+        raw = self.decision.apply(self.table, self._ask_keras())
+        self.keras = raw[plain_columns(run.classes)]
 
     @property
     def representative(self) -> np.ndarray:
@@ -150,14 +157,30 @@ class _Checked:
         starts = range(0, len(self.pixels), _BATCH)
         found = [runner(self.pixels[start : start + _BATCH])["probabilities"] for start in starts]
         frame = self._frame(np.concatenate(found))
-        return compare_exports(self.keras, frame, self.run.classes, seed=self.seed)
+        return compare_probabilities(self.keras, frame, self.run.classes) | self._accuracy_lost(frame)
+
+    def _accuracy_lost(self, frame: pd.DataFrame) -> dict[str, Any]:
+        """Accuracy of both, and the loss with its 95 % interval: the same images are drawn for both."""
+        from leukemia_tf.evaluation import compare_predictions
+
+        row = compare_predictions(
+            {"keras": self.keras, "export": frame}, self.run.classes, metrics=["accuracy"], seed=self.seed
+        ).iloc[0]
+        return {
+            "accuracy_keras": float(row["value_first"]),
+            "accuracy": float(row["value_second"]),
+            "accuracy_loss": float(row["value_first"] - row["value_second"]),
+            "loss_low": 0.0 - float(row["high"]),
+            "loss_high": 0.0 - float(row["low"]),
+            "unit": row["unit"],
+        }
 
     def _drawn(self, table: pd.DataFrame, most: int) -> pd.DataFrame:
         return table.sample(most, random_state=self.seed).sort_index() if len(table) > most else table
 
     def _load(self, table: pd.DataFrame, progress: bool) -> np.ndarray:
         from leukemia_tf.data import load_pixels
-        from leukemia_tf.recipes.colour import NONE, model_input
+        from leukemia_tf.recipes.colour import model_input
 
         pixels = load_pixels(self.manifest, table, self.size, progress=progress)
         return model_input(pixels, self.run.info.get("colour", NONE))
@@ -172,27 +195,22 @@ class _Checked:
     def _frame(self, probabilities: np.ndarray) -> pd.DataFrame:
         from leukemia_tf.evaluation import make_predictions
 
-        classes = self.run.classes
-        threshold = self.run.info["threshold"] if len(classes) == 2 else 0.5
-        return make_predictions(self.table, probabilities, classes, threshold=threshold)
+        return make_predictions(self.table, probabilities, self.run.classes, threshold=self.decision.threshold)
 
 
 def _write(checked: _Checked, name: str, folder: pathlib.Path) -> None:
     """One export, with what a reader has to know beside it."""
     run = checked.run
-    colour = run.info.get("colour", {"method": "none"})
-    colour = {**colour, "before_the_model": colour["method"] == "clahe"}
-    common = {"classes": run.classes, "image_size": checked.size}
     if name == "saved_model":
-        from leukemia_tf.export import export_saved_model
-
-        export_saved_model(checked.model, folder, notice=RESEARCH_USE, colour=colour, **common)
+        write_saved_model(run, checked.model, folder)
         file = folder / "assets.extra" / METADATA
         write_json(file, {**read_json(file), "model_sha256": checked.model_sha256})
         return
     from leukemia_tf.export.graph import Served
 
-    served = Served(checked.model, **common)
+    decision = checked.decision.to_dict()
+    common = {"classes": run.classes, "image_size": checked.size}
+    served = Served(checked.model, **common, calibration=decision["calibration"])
     if name == "onnx":
         from leukemia_tf.export.onnx import convert_onnx
 
@@ -203,6 +221,7 @@ def _write(checked: _Checked, name: str, folder: pathlib.Path) -> None:
         content = convert_litert(served, checked.representative if name == "litert-int8" else None)
     folder.mkdir()
     (folder / FILES[name]).write_bytes(content)
+    colour = run.info.get("colour", NONE)
     write_json(
         folder / METADATA,
         {
@@ -211,19 +230,30 @@ def _write(checked: _Checked, name: str, folder: pathlib.Path) -> None:
             "input": "images: float32 [B, S, S, 3], RGB; preprocessing is inside",
             "value_range": [0, 255],
             "resize": RESIZE,
-            "outputs": ["probabilities", "raw_probabilities", "logits", "features"],
-            "threshold": run.info["threshold"] if len(run.classes) == 2 else None,
-            "colour": colour,
+            "outputs": sorted(served.serve.get_concrete_function().structured_outputs),
+            "colour": {**colour, "before_the_model": colour["method"] == "clahe"},
+            "decision": decision,
             "notice": RESEARCH_USE,
             "model_sha256": checked.model_sha256,
         },
     )
 
 
-def file_sha256(path: str | os.PathLike) -> str:
-    """Hex digest of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def write_saved_model(run: Run, model: keras.Model, folder: pathlib.Path) -> None:
+    """SavedModel of a run's model, which carries out what the run decided."""
+    from leukemia_tf.export import export_saved_model
+
+    colour, detector = run.info.get("colour", NONE), run.detector
+    export_saved_model(
+        model,
+        folder,
+        classes=run.classes,
+        image_size=run.info["image_size"],
+        notice=RESEARCH_USE,
+        colour={**colour, "before_the_model": colour["method"] == "clahe"},
+        decision=run.decision.to_dict(),
+        detector=(detector.means, detector.precision) if detector else None,
+    )
 
 
 def _version(name: str) -> str:

@@ -85,25 +85,6 @@ def list_images(images: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
     Raises:
         InputError: for a path that does not exist or a folder without images; all of them are named.
     """
-    from leukemia_tf.data.table import SUFFIXES, is_hidden
+    from leukemia_tf.data.image_files import ImageFiles
 
-    if isinstance(images, (str, os.PathLike)):
-        images = [images]
-    files, wrong = [], []
-    for item in map(pathlib.Path, images):
-        if item.is_file():
-            files.append(item)
-        elif item.is_dir():
-            inside = sorted(
-                file
-                for file in item.rglob("*")
-                if file.suffix.lower() in SUFFIXES and not is_hidden(file.name) and file.is_file()
-            )
-            files += inside
-            if not inside:
-                wrong.append(f"`{item}` holds no {', '.join(sorted(SUFFIXES))} file")
-        else:
-            wrong.append(f"`{item}` does not exist")
-    if wrong or not files:
-        raise InputError("\n".join(wrong) or "`images` names at least one file or folder. Received: nothing")
-    return [file.resolve() for file in files]
+    return [pathlib.Path(file) for file in ImageFiles(images)]

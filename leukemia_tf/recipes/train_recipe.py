@@ -23,13 +23,11 @@ from leukemia_tf.recipes.fitting import (
 )
 from leukemia_tf.recipes.prepare import prepare_table
 from leukemia_tf.recipes.recipe import Recipe
-from leukemia_tf.recipes.run import ESTIMATOR_FILE, KERAS_FILE, RESEARCH_USE, Run
+from leukemia_tf.recipes.run import ESTIMATOR_FILE, KERAS_FILE, Run
 from leukemia_tf.recipes.teacher import check_teacher, open_teacher, write_agreement
 
 if TYPE_CHECKING:
     import keras
-
-    from leukemia_tf.data import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +64,7 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
     began = time.monotonic()
     from leukemia_tf.data import load_pixels
     from leukemia_tf.recipes.environment import describe_environment, peak_memory_mb
+    from leukemia_tf.recipes.export import write_saved_model
     from leukemia_tf.recipes.grouping import group_columns
     from leukemia_tf.recipes.report import write_run_report
     from leukemia_tf.recipes.scoring import training_sample
@@ -134,7 +133,7 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
         if teacher:
             write_agreement(teacher, run, manifest, parts["test"], pixels["test"], progress=progress)
         if network:
-            _export(model, run, manifest, size, colour)
+            write_saved_model(run, model, run.path / "saved_model")
 
     run.update_info(
         status="finished" if complete else "stopped by the time budget",
@@ -243,22 +242,6 @@ def _save_model(model: Any, run: Run) -> None:
 
     with atomic_path(run.path / KERAS_FILE) as temporary:
         uncompiled(model).save(temporary)
-
-
-def _export(model: keras.Model, run: Run, manifest: Manifest, size: int, colour: dict[str, Any]) -> None:
-    from leukemia_tf.export import export_saved_model
-
-    detector = run.detector
-    export_saved_model(
-        model,
-        run.path / "saved_model",
-        classes=manifest.classes,
-        image_size=size,
-        notice=RESEARCH_USE,
-        colour={**colour, "before_the_model": colour["method"] == "clahe"},
-        decision=run.decision.to_dict(),
-        detector=(detector.means, detector.precision) if detector else None,
-    )
 
 
 class _Notices(logging.Handler):
