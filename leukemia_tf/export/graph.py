@@ -16,6 +16,7 @@ OUTPUTS = ("probabilities", "raw_probabilities", "logits", "features")
 """Names of a file's outputs; the last two only where the model ends as `leukemia_tf.models.heads.classify` ends it."""
 
 _FIT_FLOOR = 1e-7
+_ISOTONIC = ("given", "calibrated")
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -88,28 +89,40 @@ def _calibrated(logits: tf.Tensor, raw: tf.Tensor, calibration: Mapping[str, Any
     method, parameters = calibration["method"], calibration["parameters"]
     if method == "temperature":
         return tf.nn.softmax(logits * (1.0 / parameters["temperature"]), axis=1)
-    columns = [1] if raw.shape[1] == 2 else range(raw.shape[1])
-    mapped = []
-    for place, column in enumerate(columns):
-        if method == "platt":
-            others = tf.concat([logits[:, :column], logits[:, column + 1 :]], axis=1)
-            score = logits[:, column] - tf.reduce_logsumexp(others, axis=1)
-            bound = float(np.log(1.0 - _FIT_FLOOR) - np.log(_FIT_FLOOR))
-            score = tf.clip_by_value(score, -bound, bound)
-            mapped.append(tf.sigmoid(parameters["slopes"][place] * score + parameters["intercepts"][place]))
-        else:
-            mapped.append(_interpolated(raw[:, column], parameters["given"][place], parameters["calibrated"][place]))
-    result = tf.stack(mapped, axis=1)
-    if raw.shape[1] == 2:
-        return tf.concat([1.0 - result, result], axis=1)
+    # All classes at once: slices put together again would be quantised on the way, whatever is said of them.
+    binary = raw.shape[1] == 2
+    if method == "platt":
+        slopes, intercepts = parameters["slopes"], parameters["intercepts"]
+        if binary:
+            slopes, intercepts = [slopes[0]] * 2, [-intercepts[0], intercepts[0]]
+        # Log-odds of a class against the rest, which is what stays when its own logit is taken out.
+        taken_out = np.float32(-1e30) * np.eye(raw.shape[1], dtype=np.float32)
+        scores = logits - tf.reduce_logsumexp(logits[:, None, :] + taken_out, axis=2)
+        bound = float(np.log(1.0 - _FIT_FLOOR) - np.log(_FIT_FLOOR))
+        scores = tf.clip_by_value(scores, -bound, bound)
+        mapped = tf.sigmoid(np.float32(slopes) * scores + np.float32(intercepts))
+    else:
+        maps = [(np.asarray(x, float), np.asarray(y, float)) for x, y in zip(*(parameters[key] for key in _ISOTONIC))]
+        if binary:
+            maps = [(1.0 - maps[0][0][::-1], 1.0 - maps[0][1][::-1]), maps[0]]
+        mapped = _interpolated(raw, maps)
+    if binary:
+        return mapped
     # Isotonic maps may give every class 0; then nothing is known of the image.
-    result += _TINY
-    return result / tf.reduce_sum(result, axis=1, keepdims=True)
+    mapped += _TINY
+    return mapped / tf.reduce_sum(mapped, axis=1, keepdims=True)
 
 
-def _interpolated(values: tf.Tensor, given: Sequence[float], calibrated: Sequence[float]) -> tf.Tensor:
-    """`np.interp` as a sum of ramps, one for each step: LiteRT has no search in a sorted list."""
-    given, calibrated = np.asarray(given, np.float64), np.asarray(calibrated, np.float64)
-    widths = np.maximum(np.diff(given), _TINY)
-    ramps = tf.clip_by_value((values[:, None] - given[:-1].astype(np.float32)) / widths.astype(np.float32), 0.0, 1.0)
-    return float(calibrated[0]) + tf.reduce_sum(ramps * np.diff(calibrated).astype(np.float32), axis=1)
+def _interpolated(values: tf.Tensor, maps: Sequence[tuple[np.ndarray, np.ndarray]]) -> tf.Tensor:
+    """`np.interp` of each column as a sum of ramps, one for each step: LiteRT has no search in a sorted list."""
+    steps = max(len(given) for given, _ in maps) - 1
+    begins, widths, heights = np.zeros((len(maps), steps)), np.ones((len(maps), steps)), np.zeros((len(maps), steps))
+    for row, (given, calibrated) in enumerate(maps):
+        begins[row, : len(given) - 1] = given[:-1]
+        widths[row, : len(given) - 1] = np.maximum(np.diff(given), _TINY)
+        heights[row, : len(given) - 1] = np.diff(calibrated)
+    lowest = np.float32([calibrated[0] for _, calibrated in maps])
+    if not steps:
+        return tf.zeros_like(values) + lowest
+    ramps = tf.clip_by_value((values[:, :, None] - np.float32(begins)) / np.float32(widths), 0.0, 1.0)
+    return lowest + tf.reduce_sum(ramps * np.float32(heights), axis=2)

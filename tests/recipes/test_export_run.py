@@ -1,0 +1,241 @@
+"""A run exported to every format, and folders predicted with each: the same rows, resumed, and refused in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from leukemia_tf.errors import InputError, RunError
+import leukemia_tf.recipes.predict_stream as predict_stream
+from leukemia_tf.recipes import get_recipe, load_run
+from leukemia_tf.recipes.export import export_run
+from leukemia_tf.recipes.predict import predict_images
+from leukemia_tf.recipes.predict_stream import predict_files
+from leukemia_tf.recipes.train_recipe import for_source, train_recipe
+
+for module in ("ai_edge_litert", "onnxruntime", "tf2onnx"):
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"needs {module}: pip install 'leukemia-tf[export]'", allow_module_level=True)
+
+FORMATS = ["saved_model", "litert", "litert-int8", "onnx"]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Forty images of several formats and sizes."""
+    random = np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("images")
+    for index in range(40):
+        shape = (int(random.integers(20, 90)), int(random.integers(20, 90)), 3)
+        image = np.clip(random.normal(random.uniform(60, 200), 40, shape), 0, 255).astype(np.uint8)
+        file = root / f"group{index % 3}" / f"{index:02}{('.png', '.jpg', '.bmp', '.tif')[index % 4]}"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(file)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A smoke run of a small network, with every export."""
+    path = tmp_path_factory.mktemp("runs") / "small"
+    recipe = for_source(get_recipe("bloodmnist_cnn3"), None, smoke=True)
+    run = train_recipe(recipe, path, progress=False)
+    # One of 8 validation images is an eighth of the accuracy.
+    export_run(run, FORMATS, max_accuracy_loss=1.0, calibration_images=8, progress=False)
+    return run
+
+
+@pytest.fixture(scope="module")
+def rows(run, folder):
+    return predict_images(run, [folder])
+
+
+def read(path) -> pd.DataFrame:
+    frame = pd.read_csv(path, dtype={"prediction": str})
+    return frame.sort_values("path", ignore_index=True)
+
+
+def same(found: pd.DataFrame, expected: pd.DataFrame, atol: float) -> None:
+    expected = expected.sort_values("path", ignore_index=True)
+    assert list(found["path"]) == list(expected["path"])
+    for column in set(found.columns) - {"path", "prediction"}:
+        np.testing.assert_allclose(found[column], expected[column], rtol=10 * atol, atol=atol, err_msg=column)
+
+
+def test_figures_of_every_export_lie_beside_it(run):
+    table = pd.read_csv(run.path / "exports.csv")
+    assert list(table["format"]) == FORMATS
+    assert json.loads((run.path / "exports.json").read_text())[1]["format"] == "litert"
+    assert (table["images"] == 8).all() and table["agreement"].between(0, 1).all()
+    exact = table["format"] != "litert-int8"
+    assert (table["max_difference"][exact] < 1e-5).all() and (table["accuracy_loss"][exact] == 0).all()
+    assert table["bytes"][2] < 0.4 * table["bytes"][1]
+    for name in FORMATS[1:]:
+        beside = json.loads((run.path / name / "model.json").read_text())
+        assert beside["classes"] == run.classes and beside["image_size"] == run.info["image_size"]
+        assert "Research use only" in beside["notice"] and beside["value_range"] == [0, 255]
+        assert beside["decision"] == json.loads((run.path / "decision.json").read_text())
+    assert not list(run.path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("name, atol", [("keras", 1e-5), ("saved_model", 1e-5), ("litert", 1e-5), ("onnx", 1e-5)])
+def test_a_folder_gives_the_rows_that_predict_images_gives(run, folder, rows, name, atol, tmp_path):
+    assert predict_files(run, [folder], output=tmp_path / "p.csv", format=name, batch_size=7) == 40
+    found = read(tmp_path / "p.csv")
+    assert list(found.columns) == list(rows.columns) or name == "saved_model"
+    same(found, rows, atol)
+    assert json.loads((tmp_path / "p.csv.json").read_text())["status"] == "complete"
+
+
+def test_eight_bits_give_nearly_the_same_rows(run, folder, rows, tmp_path):
+    predict_files(run, [folder], output=tmp_path / "p.csv", format="litert-int8")
+    positive = [column for column in rows if column.startswith("raw_prob_")]
+    found, expected = read(tmp_path / "p.csv"), rows.sort_values("path", ignore_index=True)
+    assert 0 < np.abs(found[positive].to_numpy() - expected[positive].to_numpy()).max() < 0.1
+
+
+def test_pieces_for_a_stream_are_the_file(run, folder, tmp_path):
+    pieces: list[bytes] = []
+    predict_files(run, [folder], write=pieces.append, format="litert")
+    predict_files(run, [folder], output=tmp_path / "p.csv", format="litert")
+    assert b"".join(pieces) == (tmp_path / "p.csv").read_bytes()
+
+
+@pytest.mark.parametrize("cut", [1, 25, 400, 10**6])
+def test_a_cut_file_is_continued_to_the_same_rows(run, folder, cut, tmp_path):
+    file = tmp_path / "p.csv"
+    predict_files(run, [folder], output=file, format="litert")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-cut] if cut < len(whole) else whole[:10])
+    assert predict_files(run, [folder], output=file, format="litert") == 40
+    assert file.read_bytes() == whole
+
+
+def test_only_new_images_are_predicted(run, folder, tmp_path, monkeypatch):
+    some = tmp_path / "some"
+    shutil.copytree(folder, some)
+    (some / "group0" / "00.png").rename(tmp_path / "later.png")
+    predict_files(run, [some], output=tmp_path / "p.csv", format="litert")
+    (tmp_path / "later.png").rename(some / "group0" / "00.png")
+    read_paths: list[str] = []
+    original = predict_stream.read_with_pillow
+    monkeypatch.setattr(predict_stream, "read_with_pillow", lambda path: original(read_paths.append(path) or path))
+    assert predict_files(run, [some], output=tmp_path / "p.csv", format="litert") == 40
+    assert [pathlib.Path(path).name for path in read_paths] == ["00.png"]
+
+
+def test_rows_of_another_model_are_refused(run, folder, tmp_path):
+    file = tmp_path / "p.csv"
+    predict_files(run, [folder], output=file, format="litert")
+    before = file.read_bytes()
+    with pytest.raises(InputError, match="p.csv.*of another model"):
+        predict_files(run, [folder], output=file, format="onnx")
+    (tmp_path / "p.csv.json").unlink()
+    with pytest.raises(InputError, match="without `p.csv.json` beside it"):
+        predict_files(run, [folder], output=file, format="litert")
+    assert file.read_bytes() == before
+
+
+def test_broken_files_are_named_once_the_others_are_done(run, folder, tmp_path, caplog):
+    some = tmp_path / "some"
+    shutil.copytree(folder, some)
+    (some / "group0" / "a.jpg").write_bytes((folder / "group1" / "01.jpg").read_bytes()[:-300])
+    (some / "z.png").write_bytes(b"no image")
+    with pytest.raises(InputError) as error:
+        predict_files(run, [some], output=tmp_path / "p.csv", format="litert")
+    lines = str(error.value).splitlines()
+    assert "a.jpg" in lines[0] and "z.png" in lines[1] and "--skip-broken" in lines[2] and "the 40 others" in lines[2]
+    assert len(read(tmp_path / "p.csv")) == 40
+    assert predict_files(run, [some], output=tmp_path / "p.csv", format="litert", skip_broken=True) == 40
+    assert "2 images are left out" in caplog.text
+    with pytest.raises(InputError, match="1 files, all broken"):
+        predict_files(run, [some / "z.png"], write=bytes, skip_broken=True)
+
+
+def test_beyond_a_bound_nothing_is_left_behind(run, tmp_path):
+    with pytest.raises(RunError, match="`litert-int8` does not answer.*max_difference.*--max-difference"):
+        export_run(
+            run, ["litert", "litert-int8"], output=tmp_path / "out", max_difference=1e-7, max_accuracy_loss=1.0,
+            calibration_images=4, progress=False,
+        )  # fmt: skip
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_export_of_an_earlier_model_is_refused(run, folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    file = copy / "litert" / "model.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_sha256": "0" * 64}))
+    with pytest.raises(InputError, match="export RUN --to litert writes it again"):
+        predict_files(load_run(copy), [folder], write=bytes, format="litert")
+    shutil.rmtree(copy / "onnx")
+    with pytest.raises(InputError, match="leukemia-tf export RUN --to onnx"):
+        predict_files(load_run(copy), [folder], write=bytes, format="onnx")
+
+
+@pytest.mark.parametrize("name", ["litert", "onnx"])
+def test_a_prediction_without_tensorflow(run, folder, rows, name, tmp_path):
+    """The whole command, in a process that could not import it."""
+    code = (
+        "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
+        "from leukemia_tf.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "predict", str(run.path), str(folder), "--format", name,
+         "--output", str(tmp_path / "p.csv")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Research use only" in done.stdout
+    same(read(tmp_path / "p.csv"), rows, 1e-5)
+
+
+def test_a_killed_prediction_goes_on(run, folder, tmp_path):
+    many = tmp_path / "many"
+    for copy in range(60):
+        shutil.copytree(folder, many / str(copy), copy_function=os.link)
+    command = [
+        sys.executable, "-m", "leukemia_tf.cli", "predict", str(run.path), str(many), "--format", "litert",
+        "--output", str(tmp_path / "p.csv"),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not ((tmp_path / "p.csv").exists() and (tmp_path / "p.csv").stat().st_size):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = (tmp_path / "p.csv").read_bytes()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    after = (tmp_path / "p.csv").read_bytes()
+    assert after.startswith(before[: before.rfind(b"\n") + 1]) and len(pd.read_csv(tmp_path / "p.csv")) == 2400
+    assert pd.read_csv(tmp_path / "p.csv")["path"].is_unique
+
+
+def test_a_model_of_scikit_learn_has_no_export(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    (copy / "model.keras").unlink()
+    (copy / "model.skops").touch()
+    with pytest.raises(InputError, match="a model of scikit-learn, which has no exports"):
+        export_run(load_run(copy), ["litert"])
+    with pytest.raises(InputError, match="'keras' for a model of scikit-learn"):
+        predict_files(load_run(copy), [run.path], write=bytes, format="litert")
+
+
+@pytest.mark.parametrize("formats", [[], ["tflite"]])
+def test_unknown_formats_are_refused(run, formats):
+    with pytest.raises(InputError, match="`to` names some of saved_model, litert, litert-int8, onnx"):
+        export_run(run, formats)
