@@ -120,8 +120,12 @@ def test_a_cut_file_is_continued_to_the_same_rows(run, folder, cut, tmp_path):
     predict_files(run, [folder], output=file, format="litert")
     whole = file.read_bytes()
     file.write_bytes(whole[:-cut] if cut < len(whole) else whole[:10])
+    kept = file.read_bytes()[: file.read_bytes().rfind(b"\n") + 1]
     assert predict_files(run, [folder], output=file, format="litert") == 40
-    assert file.read_bytes() == whole
+    assert file.read_bytes().startswith(kept)
+    (tmp_path / "whole.csv").write_bytes(whole)
+    # A batch of another size may change the last digit.
+    same(read(file), read(tmp_path / "whole.csv"), 1e-6)
 
 
 def test_only_new_images_are_predicted(run, folder, tmp_path, monkeypatch):
