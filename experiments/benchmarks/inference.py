@@ -187,7 +187,7 @@ def folder_rows(run: Run, pixels: np.ndarray, scratch: pathlib.Path, options: ar
         pass
     reading = len(files) / (time.perf_counter() - began)
     rows = []
-    for name in ("keras", "litert", "litert-int8", "onnx"):
+    for name in ("keras", "litert", "litert-int8"):
         ask = open_model(run, name)
         batches = [pixels[start : start + 32] for start in range(0, 32 * (len(pixels) // 32), 32)]
         ask(batches[0])
