@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from leukemia_tf import cli
 from leukemia_tf.errors import InputError, RunError
 import leukemia_tf.recipes.predict_stream as predict_stream
 from leukemia_tf.recipes import get_recipe, load_run
@@ -176,6 +178,29 @@ def test_beyond_a_bound_nothing_is_left_behind(run, tmp_path):
             calibration_images=4, progress=False,
         )  # fmt: skip
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.fixture
+def logger_as_it_was():
+    """The command sends the log to standard error for the rest of the process."""
+    logger = logging.getLogger("leukemia_tf")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    yield
+    logger.level, logger.propagate, logger.handlers = before
+
+
+def test_the_command_says_what_it_found_and_fails_beyond_a_bound(run, tmp_path, capsys, logger_as_it_was):
+    arguments = ["export", str(run.path), "--to", "onnx", "--output", str(tmp_path / "out"), "--quiet"]
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "onnx:" in said and "agreement 1.0000" in said and "8 images" in said and "Research use only" in said
+    before = (tmp_path / "out" / "onnx" / "model.onnx").read_bytes()
+    assert cli.main([*arguments, "--max-difference", "1e-12"]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == [line for line in errors if line.startswith("error: `onnx` does not answer")] and len(errors) == 1
+    assert (tmp_path / "out" / "onnx" / "model.onnx").read_bytes() == before
+    assert not list((tmp_path / "out").glob(".tmp-*"))
+    assert cli.main([*arguments, "--max-difference", "2"]) == 2
 
 
 def test_an_export_of_an_earlier_model_is_refused(run, folder, tmp_path):
