@@ -14,10 +14,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.special import expit, softmax
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation._arrays import check_indices, check_labels, labelled_arrays
@@ -193,6 +190,9 @@ def fit_temperature(logits: np.ndarray, labels: Sequence[int]) -> float:
         """Derivative of the negative log-likelihood by the inverse temperature."""
         return float(np.mean((softmax(np.exp(log_inverse) * values, axis=1) * values).sum(axis=1) - own))
 
+    # Here, as scikit-learn below: a prediction applies what was fitted, and must start fast.
+    from scipy.optimize import brentq
+
     low, high = 0.0, 0.0
     while slope(low) > 0.0:
         low -= 1.0
@@ -216,6 +216,8 @@ def _fit_platt(values: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
     scores = np.concatenate([(scores - centre) / spread] * 2)[:, None]
     outcomes = np.repeat([1, 0], len(values))
     weights = np.concatenate([target, 1.0 - target])
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000, solver="newton-cholesky")
     model.fit(scores, outcomes, sample_weight=weights)
     slope = float(model.coef_[0, 0]) / spread
@@ -223,6 +225,8 @@ def _fit_platt(values: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
 
 
 def _fit_isotonic(values: np.ndarray, positive: np.ndarray) -> tuple[list[float], list[float]]:
+    from sklearn.isotonic import IsotonicRegression
+
     model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(values, positive.astype(np.float64))
     return model.X_thresholds_.tolist(), model.y_thresholds_.tolist()
 

@@ -16,7 +16,6 @@ from typing import Any, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation._arrays import labelled_arrays
@@ -75,6 +74,8 @@ def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> tup
         raise InputError(f"`successes` must be a whole number from 0 to {total}; received {successes!r}")
     if not 0.0 < confidence < 1.0:
         raise InputError(f"`confidence` must lie between 0 and 1; received {confidence!r}")
+    from scipy.stats import binomtest  # takes half a second, and predicting needs only the record
+
     interval = binomtest(int(successes), int(total)).proportion_ci(confidence_level=confidence, method="wilson")
     return float(interval.low), float(interval.high)
 

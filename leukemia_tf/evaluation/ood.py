@@ -13,8 +13,6 @@ from typing import Sequence
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, pinvh
 from scipy.special import logsumexp
-from sklearn.covariance import LedoitWolf
-from sklearn.metrics import roc_auc_score
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation._arrays import check_indices
@@ -89,6 +87,8 @@ class MahalanobisDetector:
         centred = features - means[labels]
         if not np.any(np.abs(centred) > 1e-12):
             raise InputError(f"`features` must vary within a class; received {len(features)} images that do not")
+        from sklearn.covariance import LedoitWolf
+
         shared = LedoitWolf(assume_centered=True, store_precision=False).fit(centred).covariance_
         try:
             # Shrinking makes it positive definite; scikit-learn's own pseudo-inverse takes many times as long.
@@ -182,6 +182,8 @@ def ood_metrics(inside: Sequence[float], outside: Sequence[float], accepted: flo
     inside, outside = _check_scores(inside, "`inside`"), _check_scores(outside, "`outside`")
     threshold = ood_threshold(inside, accepted)
     strange = np.repeat([0, 1], [len(inside), len(outside)])
+    from sklearn.metrics import roc_auc_score
+
     return {
         "auroc": float(roc_auc_score(strange, np.concatenate([inside, outside]))),
         "fpr": float((outside <= threshold).mean()),

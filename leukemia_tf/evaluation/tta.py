@@ -12,7 +12,6 @@ import dataclasses
 from typing import Sequence
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from leukemia_tf.errors import InputError, RunError
@@ -123,6 +122,8 @@ def fit_views(
     labels = check_indices(labels, values.shape[1], values.shape[2])
     loss = _mixture_loss if average == "probabilities" else _product_loss
     start = np.asarray(equal.weights)
+    from scipy.optimize import minimize
+
     found = minimize(
         loss,
         start,
