@@ -38,7 +38,7 @@ from leukemia_tf.data import load_pixels  # noqa: E402
 from leukemia_tf.data.decode_pillow import read_with_pillow  # noqa: E402
 from leukemia_tf.data.resize_sparse import resize_image  # noqa: E402
 from leukemia_tf.data.threads import map_threads  # noqa: E402
-from leukemia_tf.evaluation import compare_predictions, plots_analysis  # noqa: E402
+from leukemia_tf.evaluation import compare_predictions, save_figure  # noqa: E402
 from leukemia_tf.evaluation.predictions import plain_columns  # noqa: E402
 from leukemia_tf.export.runners import Runner  # noqa: E402
 from leukemia_tf.files import atomic_path  # noqa: E402
@@ -249,7 +249,7 @@ def draw(answers: pd.DataFrame, folders: pd.DataFrame) -> None:
     folders.pivot(index="format", columns="run", values="to_model").plot.barh(ax=right)
     right.axvline(1, color="grey", linestyle=":")
     right.set(title="a folder's images a second, the model alone = 1", ylabel="")
-    plots_analysis.save_figure(figure, RESULTS / "inference.png")
+    save_figure(RESULTS / "inference.png", figure)
 
 
 if __name__ == "__main__":
