@@ -18,17 +18,18 @@ _LEAST_SCALE = 1e-6
 """An activation in steps below this is one that is always 0: the ranges of images in [0, 255] lie far above."""
 
 
-def convert_litert(served: Served, representative: np.ndarray | None = None) -> bytes:
+def convert_litert(served: Served, representative: np.ndarray | None = None, *, float_layers: int = 1) -> bytes:
     """A `.tflite` file with one signature, ``serving_default``, which takes batches of any size.
 
-    In 8 bits weights are quantised symmetrically, each channel on its own, and activations over the ranges that the
-    representative images show. Input and output stay float32, and so do two ends: the first convolution, whose channels
-    differ most in range (in 8 bits it alone cost .5 points of accuracy, measured on PBC-64), and what comes after the
-    logits, because a probability in steps of 1/256 is too coarse for calibration and thresholds.
+    In 8 bits weights are quantised symmetrically, each channel on its own, and activations over the ranges that
+    representative images show. Input and output stay float32, and so do two ends: the first convolutions, whose
+    channels differ most in range (in 8 bits one alone cost .5 points of accuracy, measured on PBC-64), and what comes
+    after the logits, because a probability in steps of 1/256 is too coarse for calibration and thresholds.
 
     Args:
         served: the model.
         representative: float32 or uint8 (N, S, S, 3) in [0, 255], training images, for 8 bits; None for float32.
+        float_layers: how many convolutions, counted from the image, stay float32 in a file of 8 bits; 1 or more.
 
     Raises:
         RunError: if the converter does not know an operation.
@@ -41,17 +42,19 @@ def convert_litert(served: Served, representative: np.ndarray | None = None) -> 
     with quiet_stderr():
         try:
             plain = converter().convert()
-            return plain if representative is None else _quantised(converter(), plain, representative)
+            return plain if representative is None else _quantised(converter(), plain, representative, float_layers)
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
             first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise RunError(f"TensorFlow cannot convert this model to LiteRT: {first.strip()[:300]}") from error
 
 
-def _quantised(converter: tf.lite.TFLiteConverter, plain: bytes, representative: np.ndarray) -> bytes:
+def _quantised(
+    converter: tf.lite.TFLiteConverter, plain: bytes, representative: np.ndarray, float_layers: int
+) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([np.float32(image)[None]] for image in representative)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    left = _first_layers(plain) + _after_logits(plain)
+    left = _first_layers(plain, float_layers) + _after_logits(plain)
     with warnings.catch_warnings():
         # The debugger opens its model with `tf.lite.Interpreter`, which says that LiteRT is a package of its own now.
         warnings.filterwarnings("ignore", category=UserWarning)
@@ -86,17 +89,18 @@ def _silent(content: bytes) -> list[str]:
     return [graph.tensors[index].name.decode() for op in operators for index in op.outputs]
 
 
-def _first_layers(plain: bytes) -> list[str]:
-    """Names of what a float32 file does to pixels, the first convolution (of each branch) included."""
+def _first_layers(plain: bytes, count: int) -> list[str]:
+    """Names of what a float32 file does to pixels, with the first `count` convolutions of each branch."""
     model, graph = _parsed(plain)
     codes = _codes(model)
-    pixels = set(graph.inputs.tolist())
+    passed = {index: 0 for index in graph.inputs.tolist()}  # tensor -> convolutions before it
     names = []
     for operator in graph.operators:  # in the order in which they run
-        if pixels & set(operator.inputs.tolist()):
+        before = min((passed[index] for index in operator.inputs.tolist() if index in passed), default=count)
+        if before < count:
             names += [graph.tensors[index].name.decode() for index in operator.outputs]
-            if codes[operator.opcodeIndex] not in _CONVOLUTIONS:
-                pixels |= set(operator.outputs.tolist())
+            after = before + (codes[operator.opcodeIndex] in _CONVOLUTIONS)
+            passed |= {index: after for index in operator.outputs.tolist()}
     return names
 
 

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Sequence
 
 from leukemia_tf.errors import InputError
-from leukemia_tf.export.check import DEFAULT_BOUNDS, check_bounds, compare_probabilities
+from leukemia_tf.export.check import DEFAULT_BOUNDS, Bounds, check_bounds, compare_probabilities
 from leukemia_tf.export.runners import FILES, METADATA, RUNTIMES, Runner, check_runtimes
 from leukemia_tf.files import atomic_path, explain_write_errors, read_json, write_json
 from leukemia_tf.recipes.answering import file_sha256
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 TABLE = "exports"
 """``exports.json`` and ``exports.csv`` lie beside the exports: one row a format."""
 RESIZE = "bilinear with antialiasing to a square, rounded to whole numbers (TensorFlow; Pillow's BILINEAR within 1)"
+_FLOAT_LAYERS = (1, 3, 6)
+"""Convolutions that stay in float32 in a file of 8 bits: so many are tried, until accuracy is within its bound."""
 _BATCH = 32
 
 
@@ -63,7 +65,7 @@ def export_run(
         One row a format: file, bytes, ``images``, ``max_difference`` and ``mean_difference`` of the calibrated
         probabilities, ``agreement`` of the predictions, ``accuracy_keras``, ``accuracy``, ``accuracy_loss`` with its
         paired 95 % bootstrap interval (``loss_low``, ``loss_high``; ``unit`` says what was resampled), bounds, runtime
-        and seconds.
+        and seconds; of 8 bits ``float_layers``, the convolutions that stayed in float32.
 
     Raises:
         InputError: for an unknown format, a runtime that is not installed, images that are gone, or a model of
@@ -97,8 +99,7 @@ def export_run(
         try:
             for name in formats:
                 began = time.monotonic()
-                _write(checked, name, temporary / name)
-                figures = checked.compare(temporary / name, name)
+                figures = _write_and_compare(checked, name, temporary / name, bounds[name])
                 check_bounds(name, figures, bounds[name])
                 file = temporary / name
                 rows.append(
@@ -120,7 +121,8 @@ def export_run(
                 os.replace(temporary / name, target / name)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return _write_table(target, pd.DataFrame(rows))
+    _write_table(target, rows)
+    return pd.DataFrame(rows)
 
 
 class _Checked:
@@ -198,7 +200,19 @@ class _Checked:
         return make_predictions(self.table, probabilities, self.run.classes, threshold=self.decision.threshold)
 
 
-def _write(checked: _Checked, name: str, folder: pathlib.Path) -> None:
+def _write_and_compare(checked: _Checked, name: str, folder: pathlib.Path, bounds: Bounds) -> dict[str, Any]:
+    """One export and its figures; of 8 bits the first within its bound on accuracy, with ever more in float32."""
+    figures: dict[str, Any] = {}
+    for layers in _FLOAT_LAYERS if name == "litert-int8" else (None,):
+        shutil.rmtree(folder, ignore_errors=True)
+        _write(checked, name, folder, layers)
+        figures = {"float_layers": layers, **checked.compare(folder, name)}
+        if figures["accuracy_loss"] <= bounds.max_accuracy_loss:
+            break
+    return figures
+
+
+def _write(checked: _Checked, name: str, folder: pathlib.Path, float_layers: int | None) -> None:
     """One export, with what a reader has to know beside it."""
     run = checked.run
     if name == "saved_model":
@@ -218,7 +232,10 @@ def _write(checked: _Checked, name: str, folder: pathlib.Path) -> None:
     else:
         from leukemia_tf.export.litert import convert_litert
 
-        content = convert_litert(served, checked.representative if name == "litert-int8" else None)
+        if float_layers is None:
+            content = convert_litert(served)
+        else:
+            content = convert_litert(served, checked.representative, float_layers=float_layers)
     folder.mkdir()
     (folder / FILES[name]).write_bytes(content)
     colour = run.info.get("colour", NONE)
@@ -269,16 +286,13 @@ def _sentence(row: dict[str, Any]) -> str:
     )
 
 
-def _write_table(target: pathlib.Path, new: pd.DataFrame) -> pd.DataFrame:
+def _write_table(target: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     """Write ``exports.json`` and ``exports.csv``; rows of formats that were not exported this time stay."""
     import pandas as pd
 
     file = target / f"{TABLE}.json"
-    before = pd.DataFrame(read_json(file)) if file.exists() else pd.DataFrame()
-    if len(before):
-        before = before[~before["format"].isin(new["format"])]
-    table = pd.concat([before, new], ignore_index=True) if len(before) else new
-    write_json(file, table.to_dict("records"))
+    new = {row["format"] for row in rows}
+    before = [row for row in (read_json(file) if file.exists() else []) if row["format"] not in new]
+    write_json(file, before + rows)
     with atomic_path(target / f"{TABLE}.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
-    return new
+        pd.DataFrame(before + rows).to_csv(temporary, index=False, lineterminator="\n")

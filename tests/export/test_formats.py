@@ -137,6 +137,22 @@ def test_eight_bits_inside_floats_outside(case, pixels, tmp_path):
     assert graph.tensors[graph.inputs[0]].type == schema.TensorType.FLOAT32
 
 
+def test_more_layers_stay_in_float32_on_demand(pixels):
+    from ai_edge_litert import schema_py_generated as schema
+
+    from leukemia_tf.export.litert import convert_litert
+
+    served = Served(make_model(3), classes=["a", "b", "c"], image_size=SIZE)
+
+    def kernels(float_layers: int) -> list[str]:
+        content = convert_litert(served, pixels[:10], float_layers=float_layers)
+        graph = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0]
+        kinds = {schema.TensorType.INT8: "int8", schema.TensorType.FLOAT32: "float32"}
+        return sorted(kinds[tensor.type] for tensor in graph.tensors if list(tensor.shape[1:3]) == [3, 3])
+
+    assert kernels(1) == ["float32", "int8"] and kernels(2) == ["float32", "float32"]
+
+
 def test_units_that_never_answer_do_not_stop_eight_bits(pixels, tmp_path):
     """XNNPACK refuses a file with an activation that is always 0 in steps of 1e-8; such layers stay in float32."""
     from leukemia_tf.export.litert import convert_litert

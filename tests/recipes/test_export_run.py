@@ -20,6 +20,7 @@ from PIL import Image
 
 from leukemia_tf import cli
 from leukemia_tf.errors import InputError, RunError
+import leukemia_tf.recipes.export as export
 import leukemia_tf.recipes.predict_stream as predict_stream
 from leukemia_tf.recipes import get_recipe, load_run
 from leukemia_tf.recipes.export import export_run
@@ -201,6 +202,20 @@ def test_the_command_says_what_it_found_and_fails_beyond_a_bound(run, tmp_path, 
     assert (tmp_path / "out" / "onnx" / "model.onnx").read_bytes() == before
     assert not list((tmp_path / "out").glob(".tmp-*"))
     assert cli.main([*arguments, "--max-difference", "2"]) == 2
+
+
+def test_eight_bits_that_lose_accuracy_get_more_float32(run, tmp_path, monkeypatch):
+    """The first two tries are made to lose all; the third is what is kept."""
+    tried: list[dict] = []
+    compare = export._Checked.compare
+
+    def losing(self, folder, name):
+        tried.append({**compare(self, folder, name), "accuracy_loss": 0.0 if len(tried) == 2 else 0.9})
+        return tried[-1]
+
+    monkeypatch.setattr(export._Checked, "compare", losing)
+    table = export_run(run, ["litert-int8"], output=tmp_path, calibration_images=4, progress=False)
+    assert len(tried) == 3 and table["float_layers"].tolist() == [6]
 
 
 def test_an_export_of_an_earlier_model_is_refused(run, folder, tmp_path):
