@@ -69,7 +69,7 @@ def main() -> None:
         for path in paths:
             run = load_run(path)
             if not all((run.path / name).exists() for name in EXPORTS):
-                export_run(run, EXPORTS, max_accuracy_loss=1.0)
+                export_run(run, EXPORTS, max_accuracy_loss=None if options.runs else 1.0)
             pixels, test = test_images(run)
             answers += answer_rows(run, pixels, test, options.calls)
             folders += folder_rows(run, pixels, pathlib.Path(scratch), options)
