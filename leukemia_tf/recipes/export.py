@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 TABLE = "exports"
 """``exports.json`` and ``exports.csv`` lie beside the exports: one row a format."""
 RESIZE = "bilinear with antialiasing to a square, rounded to whole numbers (TensorFlow; Pillow's BILINEAR within 1)"
-_FLOAT_LAYERS = (1, 3, 6)
-"""Convolutions that stay in float32 in a file of 8 bits: so many are tried, until accuracy is within its bound."""
 _BATCH = 32
 
 
@@ -203,13 +201,19 @@ class _Checked:
 def _write_and_compare(checked: _Checked, name: str, folder: pathlib.Path, bounds: Bounds) -> dict[str, Any]:
     """One export and its figures; of 8 bits the first within its bound on accuracy, with ever more in float32."""
     figures: dict[str, Any] = {}
-    for layers in _FLOAT_LAYERS if name == "litert-int8" else (None,):
+    for layers in _float_layers(checked.model) if name == "litert-int8" else [None]:
         shutil.rmtree(folder, ignore_errors=True)
         _write(checked, name, folder, layers)
         figures = {"float_layers": layers, **checked.compare(folder, name)}
         if figures["accuracy_loss"] <= bounds.max_accuracy_loss:
             break
     return figures
+
+
+def _float_layers(model: keras.Model) -> list[int]:
+    """How many convolutions are left in float32 in turn: one, then more, but never more than half of all layers."""
+    kernels = sum(weight.path.endswith("kernel") for weight in model.weights)
+    return [count for count in (1, 3, 6) if count == 1 or 2 * count <= kernels]
 
 
 def _write(checked: _Checked, name: str, folder: pathlib.Path, float_layers: int | None) -> None:

@@ -213,9 +213,12 @@ def test_eight_bits_that_lose_accuracy_get_more_float32(run, tmp_path, monkeypat
         tried.append({**compare(self, folder, name), "accuracy_loss": 0.0 if len(tried) == 2 else 0.9})
         return tried[-1]
 
+    # Three convolutions and two dense layers: half of all layers is less than three.
+    assert export._float_layers(run.model) == [1]
     monkeypatch.setattr(export._Checked, "compare", losing)
+    monkeypatch.setattr(export, "_float_layers", lambda model: [1, 1, 2])
     table = export_run(run, ["litert-int8"], output=tmp_path, calibration_images=4, progress=False)
-    assert len(tried) == 3 and table["float_layers"].tolist() == [6]
+    assert len(tried) == 3 and table["float_layers"].tolist() == [2]
 
 
 def test_an_export_of_an_earlier_model_is_refused(run, folder, tmp_path):
