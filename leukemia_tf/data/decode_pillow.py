@@ -12,7 +12,6 @@ from leukemia_tf.data.header import BrokenImage, Header, jpeg_is_complete, one_l
 from leukemia_tf.data.regular_file import read_regular
 
 
-
 def read_with_pillow(source: str | os.PathLike | bytes) -> np.ndarray:
     """Read one image file as 8-bit RGB; arguments, pixels and errors are those of `leukemia_tf.data.read_image`."""
     if isinstance(source, bytes):
