@@ -231,6 +231,8 @@ def make_room(needed: int, *, folder: str | os.PathLike | None = None, keep: Ite
         folder: None is ``<cache_dir()>/features``.
         keep: files that stay.
     """
+    if not needed:
+        return True
     folder = feature_file(folder=folder).parent
     there = next(parent for parent in [folder, *folder.parents] if parent.exists())
     # Names with a dot in front are half written, by another process perhaps.

@@ -131,6 +131,7 @@ def test_room_is_made_by_what_was_unused_longest(tmp_path, monkeypatch):
 
     monkeypatch.setattr(features.shutil, "disk_usage", usage)
     assert read_features(tmp_path / "old.npy", (6, 4), "float16") is not None  # now the one used last
+    assert make_room(0, folder=tmp_path) and len(list(tmp_path.iterdir())) == 4  # all there already: nothing to do
     assert make_room(1 << 29, folder=tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == [".tmp-half.npy", "new.npy", "old.npy"]
     assert not make_room(1 << 40, folder=tmp_path, keep=[tmp_path / "new.npy"])
