@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness import check_builder
 from leukemia_tf.errors import InputError
 from leukemia_tf.models import build_model
 from leukemia_tf.models.figures import model_figures
-
-
-def test_all_round(tmp_path):
-    check_builder(
-        lambda: build_model("mlffakd_tiny_student", num_classes=3, image_size=32),
-        image_size=32,
-        num_classes=3,
-        tmp_path=tmp_path,
-    )
 
 
 def test_parameters_by_hand():

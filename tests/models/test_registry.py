@@ -32,6 +32,7 @@ TINY = {
     "bloodmnist_vgg16_slim": {"image_size": 32},
     "efficientnetb3_max": {"image_size": 32, "weights": None, "backbone": "mobilenetv2"},
     "mlffakd_student": {"image_size": 32},
+    "mlffakd_tiny_student": {"image_size": 32},
     "mlffakd_teacher": {"image_size": 32, "weights": None, "backbone": "mobilenetv2"},
     "transfer": {"image_size": 32, "weights": None, "backbone": "mobilenetv2"},
 }

@@ -64,7 +64,7 @@ def test_values_take_the_type_of_their_field():
         ("phases=x", "fields of its own"),
         ("model.options.backbone=x", "did you mean backbones"),
         ("data.policy.name=x", "Received: 'name'"),
-        ("threshold=1.5", "between 0 and 1"),
+        ("verdict.operating_point=fixed:1.5", "between 0 and 1"),
         ("data.policy", "FIELD=VALUE"),
         ("card.system=x", "Received: 'card'"),
         ("on_smoke.seed=1", "Received: 'on_smoke'"),
