@@ -47,9 +47,8 @@ def resolve_steps_per_execution(
     """How many batches Keras trains on in one call of the graph.
 
     An epoch must end where a call ends, so it is a divisor of the steps of an epoch. ``"auto"`` is the largest up to 32
-    for a head on cached features, whose step takes about as long as the call around it
-    (experiments/benchmarks/train_step.py), and 1 where images go through a network: there the call costs nothing in
-    comparison, and a time budget or a NaN is seen at once.
+    for a head on cached features, whose step is short, and 1 where images go through a network: there the call costs
+    nothing in comparison, and a time budget or a NaN is seen at once. The 32 is a choice, not a measurement.
 
     Args:
         steps_per_execution: 1 or more, of which the largest divisor up to it is taken, or ``"auto"``.
