@@ -153,6 +153,11 @@ def tables() -> dict[str, str]:
         )
     )
     found["feature_cache"] = markdown(feature_cache_rows(pd.read_csv(RESULTS / "benchmarks" / "feature_cache.csv")))
+    # Measured by a run of one's own: the README has their markers once there are files.
+    for name, rows in (("inference", inference_rows), ("inference_folder", folder_rows), ("start", start_rows)):
+        file = RESULTS / "benchmarks" / f"{name}.csv"
+        if file.exists():
+            found[name] = markdown(rows(pd.read_csv(file)))
     sample = pd.read_csv(RESULTS / "sample_difficulty.csv")
     found["sample"] = markdown(sample_rows(sample))
     found["near_duplicates"] = markdown(near_duplicate_rows(pd.read_csv(RESULTS / "leakage" / "near_duplicates.csv")))
@@ -211,6 +216,53 @@ def feature_cache_rows(cache: pd.DataFrame) -> pd.DataFrame:
             "backbones": cache["backbones"].str.replace("+", ", "),
             "epoch, cached against uncached": ratio(cache["epoch_ratio"]),
             "in processor time": ratio(cache["cpu_ratio"]),
+        }
+    )
+
+
+def inference_rows(inference: pd.DataFrame) -> pd.DataFrame:
+    """Speed of each format relative to ``model.predict`` at batch 1 and 32, size, and accuracy lost."""
+    rows = []
+    for (run, name), group in inference.groupby(["run", "format"], sort=False):
+        single, many = (group[group["batch"] == batch].iloc[0] for batch in (1, 32))
+        lost = ""
+        if pd.notna(single["accuracy_lost"]):
+            low, high = 100 * single["lost_low"], 100 * single["lost_high"]
+            lost = f"{100 * single['accuracy_lost']:.2f} [{low:.2f}, {high:.2f}]"
+        rows.append(
+            {
+                "model": f"{run}, {single['image_size']} px",
+                "format": f"`{name}`",
+                "MB": f"{single['megabytes']:.3g}",
+                "batch 1": f"{single['to_predict']:.3g}x",
+                "batch 32": f"{many['to_predict']:.3g}x",
+                f"accuracy lost, points (n = {int(single['test_images']):,})": lost,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def folder_rows(folders: pd.DataFrame) -> pd.DataFrame:
+    """Images of a folder relative to the model alone, and to reading and model one after the other."""
+    return pd.DataFrame(
+        {
+            "model": folders["run"],
+            "format": "`" + folders["format"] + "`",
+            "images": [f"{count:,} of {side} px" for count, side in zip(folders["images"], folders["side"])],
+            "relative to the model alone": ratio(folders["to_model"]),
+            "relative to first reading, then the model": ratio(folders["to_sum"]),
+        }
+    )
+
+
+def start_rows(start: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of commands from a cold start, beside their goal."""
+    return pd.DataFrame(
+        {
+            "command": "`" + start["what"] + "`",
+            "seconds": [f"{row.seconds:.2f} [{row.least:.2f}, {row.most:.2f}]" for row in start.itertuples()],
+            "of them processor": [f"{value:.2f}" for value in start["cpu_seconds"]],
+            "goal": [f"{goal:g}, {'met' if met else 'not met'}" for goal, met in zip(start["goal"], start["met"])],
         }
     )
 
