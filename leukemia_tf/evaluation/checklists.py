@@ -64,8 +64,8 @@ def _preprocessing(facts: Mapping[str, Any]) -> str:
 def _missing(facts: Mapping[str, Any]) -> str:
     skipped = facts["data"]["skipped"]
     if skipped:
-        return f"{skipped:,} unreadable images left out"
-    return "Every image was read; an unreadable one stops the run"
+        return f"{skipped:,} unusable images left out"
+    return "Every image was read; an unusable one stops the run"
 
 
 def _subset(facts: Mapping[str, Any]) -> str:

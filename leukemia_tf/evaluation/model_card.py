@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, Sequence
 
+from leukemia_tf.evaluation.report_parts import SPLIT_LEVELS
+
 
 def model_card(facts: Mapping[str, Any]) -> str:
     """The card as Markdown.
@@ -44,8 +46,9 @@ def model_card(facts: Mapping[str, Any]) -> str:
 def _data(data: Mapping[str, Any]) -> list[str]:
     names = {"title": "data set", "homepage": "source", "licence": "licence", "citation": "citation"}
     rows = [[label, data[key]] for key, label in names.items() if data.get(key)]
-    rows += [["split", f"by {data['split_level']}"], ["split hash (SHA-256)", data["split_hash"]]]
-    rows += [["unreadable images left out", f"{data['skipped']:,}"]]
+    level = SPLIT_LEVELS.get(data["split_level"], data["split_level"])
+    rows += [["split", level], ["split hash (SHA-256)", data["split_hash"]]]
+    rows += [["unusable images left out", f"{data['skipped']:,}"]]
     lines = _table(["", ""], rows) + [""]
     classes = list(next(iter(data["splits"].values()))["images"])
     counts = [

@@ -27,7 +27,7 @@ TITLES = {
 }
 _AREAS = ("auc", "average_precision")
 _HEADLINE = ("accuracy", "balanced_accuracy", "auc", "f1_weighted", "sensitivity", "specificity")
-_LEVELS = {
+SPLIT_LEVELS = {
     "subject": "By subject: no subject has images in two splits.",
     "image": "By image, byte-identical images together.",
     "official": "The official split of the data set.",
@@ -173,7 +173,7 @@ def data(manifest: dict[str, Any], summary: dict[str, Any], skipped: Sequence[di
     names = {"title": "Data set", "homepage": "Source", "licence": "Licence", "citation": "Citation"}
     facts = [(label, manifest[key]) for key, label in names.items() if manifest.get(key)]
     level = summary.get("split_level")
-    facts.append(("Split", _LEVELS.get(str(level), level or "not recorded")))
+    facts.append(("Split", SPLIT_LEVELS.get(str(level), level or "not recorded")))
     if summary.get("split_hash"):
         facts.append(("Split hash (SHA-256)", summary["split_hash"]))
     out = _facts(facts) + _split_table(summary)
