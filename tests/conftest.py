@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import random
@@ -25,10 +26,14 @@ if os.environ.get("CI"):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Every test, with the fixtures it is the first to need, begins with the same random numbers.
+    """Every test, with the fixtures it is the first to need, begins with the same random numbers and an open log.
 
     Otherwise what a test sees depends on the tests before it in the same process, and one in some hundred runs is red.
+    A command that ran there has taken the package's log for itself.
     """
+    log = logging.getLogger("leukemia_tf")
+    log.propagate, log.handlers = True, []
+    log.setLevel(logging.NOTSET)
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(0)
     else:

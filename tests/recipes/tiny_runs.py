@@ -71,7 +71,7 @@ def register(monkeypatch) -> None:
     list_models()  # so that all others are registered before the copy
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
     monkeypatch.setattr("leukemia_tf.evaluation.report.save_plots", lambda *arguments, **options: {})
-    monkeypatch.setattr("leukemia_tf.recipes.train_recipe._export", lambda *arguments: None)
+    monkeypatch.setattr("leukemia_tf.recipes.export.write_saved_model", lambda *arguments, **options: None)
     monkeypatch.setattr("leukemia_tf.recipes.run._load_estimator", load_greyness)
 
     @register_model("tiny")
