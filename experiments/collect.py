@@ -397,6 +397,7 @@ def audit_cost_rows(speed: pd.DataFrame, scaling: pd.DataFrame) -> pd.DataFrame:
             "processor ms an image": f"{1e3 * row.audit_cpu_s / row.images:.2f}",
             "peak memory": f"{row.peak_memory_gb_with_tensorflow:.1f} GB",
             "speed, relative to decoding once": f"{row.speed_to_decode_cpu:.2f} ({row.speed_to_decode_wall:.2f} wall)",
+            "planted copies found": "",
         }
         for row in speed.itertuples()
     ]
@@ -407,6 +408,7 @@ def audit_cost_rows(speed: pd.DataFrame, scaling: pd.DataFrame) -> pd.DataFrame:
             "processor ms an image": f"{row.cpu_ms_per_image:.2f}",
             "peak memory": f"{row.peak_memory_gb:.1f} GB",
             "speed, relative to decoding once": "",
+            "planted copies found": f"{row.recall:.3f} of {row.planted}",
         }
         for row in scaling.itertuples()
     ]
