@@ -10,7 +10,6 @@ import os
 import pathlib
 import shlex
 import sys
-import tempfile
 from typing import Sequence
 
 from leukemia_tf import __version__
@@ -253,19 +252,10 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _load_tensorflow() -> None:
     """Import TensorFlow without the lines that its libraries write about missing GPUs before any log level applies."""
-    sys.stderr.flush()
-    screen = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
-        try:
-            import tensorflow  # noqa: F401
-        except BaseException:
-            aside.seek(0)
-            os.write(screen, aside.read())
-            raise
-        finally:
-            os.dup2(screen, 2)
-            os.close(screen)
+    from leukemia_tf.export.quiet import quiet_stderr
+
+    with quiet_stderr():
+        import tensorflow  # noqa: F401
     # Tracing makes millions of objects that all stay; looking for garbage among them costs a seventh of the time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
