@@ -1,15 +1,16 @@
-"""What each part of a distillation is worth: one teacher, a student a tenth of its size, alone and taught.
+"""What each part of a distillation is worth: one teacher with ImageNet weights, a small student, alone and taught.
 
-    python experiments/benchmarks/distillation.py --data FILE.npz --work FOLDER [--minutes 12] [--seeds 0 1]
+    python experiments/benchmarks/distillation.py --data FILE.npz --work FOLDER [--weights FOLDER] [--minutes 60]
 
-FILE.npz is in MedMNIST's format, at 64 pixels. The teacher is `bloodmnist_cnn_se`, trained here for eight epochs
-under the eight symmetries (or a finished run of that recipe, put at FOLDER/teacher). The student is
-`mlffakd_tiny_student` at a quarter of its width, trained with the labels alone, with the teacher's softened logits,
-with its feature maps too, and with attention and fused maps too, for every seed the same data, batches and number of
-epochs. It sees the images as they are, so that the teacher is asked once for each. Killed, or ended by --minutes, the
-same command goes on. When all runs are there, accuracy with its interval, agreement with the teacher, time for one
-image and for 32 (side by side, in one process) and size go into experiments/results/distillation/, with a plot. Ten
-minutes on two quiet cores.
+FILE.npz is in MedMNIST's format, at 64 pixels. The teacher is the recipe `mlffakd_teacher` with EfficientNetB0 in the
+place of B3, from ImageNet weights, all of it trained for seven epochs under the eight symmetries (or a finished run of
+that recipe, put at FOLDER/teacher). The student is `mlffakd_tiny_student` at three quarters of its width, a nineteenth
+of the teacher's parameters, trained with the labels alone, with the teacher's softened logits, with its feature maps
+too, and with attention and fused maps too: for every seed the same data, batches and number of epochs, under the eight
+symmetries. The teacher is asked once for each image and symmetry. Killed, or ended by --minutes, the same command goes
+on. When the runs are there, accuracy with its interval, agreement with the teacher, time for one image and for 32 (side
+by side, in one process) and size go into experiments/results/distillation/, with a plot. About an hour on two quiet
+cores; --report alone takes a minute.
 """
 
 from __future__ import annotations
@@ -31,9 +32,12 @@ from leukemia_tf.recipes.train_recipe import for_source, train_recipe  # noqa: E
 
 RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results" / "distillation"
 SIZE = 64
-TEACHER_EPOCHS, STUDENT_EPOCHS = 8, 6
-TAPS = {"teacher_taps": ("attention2", "attention3"), "student_taps": ("stage1_out", "stage2_out")}
-"""Maps of a half and a quarter of the image's side, and of a quarter and an eighth; compared at the smaller sizes."""
+TEACHER_EPOCHS, STUDENT_EPOCHS, WIDTH = 7, 12, 0.75
+TAPS = {
+    "teacher_taps": ("efficientnetb0/block3b_add", "efficientnetb0/block5c_add"),
+    "student_taps": ("stage2_out", "stage3_out"),
+}
+"""Maps of an eighth and a sixteenth of the image's side in both."""
 ARMS = {
     "alone": {"hard": 1.0, "logits": 0.0},
     "logits": {},
@@ -48,25 +52,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="a MedMNIST .npz of blood cells at 64 pixels")
     parser.add_argument("--work", required=True, type=pathlib.Path, help="folder for the runs")
+    parser.add_argument("--weights", default="imagenet", help="of the teacher's backbone: imagenet, or a folder")
     parser.add_argument("--minutes", type=float, default=0.0, help="end in time; the same command goes on")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--report", action="store_true", help="train nothing; report the runs that are finished")
     options = parser.parse_args()
     os.environ.setdefault("LEUKEMIA_TF_CACHE", str((options.work / "cache").resolve()))
     ends = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
     if options.report:
         return report(options.work, options.seeds)
-    teacher = train(teacher_recipe(options.data), options.work / "teacher", ends)
+    teacher = train(teacher_recipe(options.data, options.weights), options.work / "teacher", ends)
     for seed in options.seeds:
         for arm in ARMS:
             train(student_recipe(options.data, arm, seed, teacher.path), options.work / f"{arm}_{seed}", ends)
     report(options.work, options.seeds)
 
 
-def teacher_recipe(data: str) -> Recipe:
-    """The teacher: as system 003 published its shape, with a shorter training."""
-    changes = {"phases.train.epochs": TEACHER_EPOCHS, "data.skip_broken": True}
-    return override(for_source(get_recipe("bloodmnist_cnn_se"), data), changes)
+def teacher_recipe(data: str, weights: str) -> Recipe:
+    """The teacher: as system 000 published its shape, with a smaller backbone and images of 64 pixels."""
+    changes = {
+        "data.image_size": SIZE,
+        "data.batch_size": 64,
+        "data.skip_broken": True,
+        "model.options.backbone": "efficientnetb0",
+        "model.weights": weights,
+        "phases.all.epochs": TEACHER_EPOCHS,
+        "phases.all.schedule": "one_cycle",
+    }
+    return override(for_source(get_recipe("mlffakd_teacher"), data), changes)
 
 
 def student_recipe(data: str, arm: str, seed: int, teacher: pathlib.Path) -> Recipe:
@@ -75,11 +88,10 @@ def student_recipe(data: str, arm: str, seed: int, teacher: pathlib.Path) -> Rec
     changes = {
         "data.image_size": SIZE,
         "data.batch_size": 64,
-        "data.policy": "none",
         "data.skip_broken": True,
         "data.split_file": str(teacher / "split.csv"),
         "seed": seed,
-        "model.options.width": 0.25,
+        "model.options.width": WIDTH,
         "phases.all.epochs": STUDENT_EPOCHS,
         "phases.all.learning_rate": 4e-3,
         "distillation.fusion_width": 64,

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 LIMIT = 4_000_000_000
 """Bytes of outputs that "auto" keeps at most. A fixed number: what is kept must not depend on what else runs."""
 
-_ON_DISK = 256_000_000
 _BATCH = 64
 _VERSION = 1
 
@@ -67,8 +67,8 @@ def teacher_outputs(
         model: with the teacher.
         pixels: uint8 (N, S, S, 3).
         views: 1, or 8 in the order of `leukemia_tf.data.augment.d4.apply_d4`.
-        cache_dir: folder for outputs of up to 256 MB, which are kept for the next run with the same teacher and images
-            under a hash of both; None takes `leukemia_tf.data.cache_dir()`.
+        cache_dir: folder where outputs are kept for the next run of the same teacher on the same images, under a hash,
+            if the disk has room for twice as much; None takes `leukemia_tf.data.cache_dir()`.
         progress: show progress on a terminal, log one line otherwise.
 
     Returns:
@@ -95,7 +95,8 @@ def teacher_outputs(
         images = tf.cast(np.asarray(pixels[rows]), tf.float32)
         for name, values in ask(images, tf.constant(view)).items():
             found[name][rows, view] = values
-    if sum(values.nbytes for values in found.values()) <= _ON_DISK:
+    folder.mkdir(parents=True, exist_ok=True)
+    if sum(2 * values.nbytes for values in found.values()) <= shutil.disk_usage(folder).free:
         with atomic_path(file) as temporary, open(temporary, "wb") as out:
             np.savez(out, **found)
     return found
