@@ -89,9 +89,10 @@ def _parser(name: str) -> argparse.ArgumentParser:
     predict.add_argument("--output", metavar="FILE.csv", help="write there; the same command goes on after a kill")
     predict.add_argument(
         "--format",
-        default="keras",
-        choices=("keras", "saved_model", "litert", "litert-int8", "onnx"),
-        help="the run's own model (default), or one of its exports; litert starts fastest",
+        default="auto",
+        choices=("auto", "keras", "saved_model", "litert", "litert-int8", "onnx"),
+        help="keras is the run's own model, the others are its exports; auto (default) takes the checked export that "
+        "starts fastest, litert, onnx or saved_model, and keras where there is none",
     )
     predict.add_argument("--batch-size", type=int, default=32, help="images a step (default: 32)")
     _common_arguments(predict, _predict)
@@ -224,18 +225,21 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from leukemia_tf.recipes.predict_stream import predict_files
+    from leukemia_tf.lean_import import OPTIONAL
+    from leukemia_tf.recipes.predict_stream import chosen_format, predict_files
     from leukemia_tf.recipes.run import load_run
 
     run = load_run(options.run)
-    if options.format in ("keras", "saved_model"):
-        _load_tensorflow()
+    form = chosen_format(run, options.format, options.output)
+    if form in ("keras", "saved_model"):
+        # A SavedModel needs nothing of Keras, which TensorFlow imports all the same.
+        _load_tensorflow(*OPTIONAL, *(["keras"] if form == "saved_model" else []))
     count = predict_files(
         run,
         options.images,
         output=options.output,
         write=sys.stdout.buffer.write,
-        format=options.format,
+        format=form,
         batch_size=options.batch_size,
         skip_broken=options.skip_broken,
         progress=not options.quiet,
@@ -250,11 +254,16 @@ def _predict(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load_tensorflow() -> None:
-    """Import TensorFlow without the lines that its libraries write about missing GPUs before any log level applies."""
-    from leukemia_tf.export.quiet import quiet_stderr
+def _load_tensorflow(*without: str) -> None:
+    """Import TensorFlow without the lines that its libraries write about missing GPUs before any log level applies.
 
-    with quiet_stderr():
+    Args:
+        without: packages that it would import with it, and that this command does not need.
+    """
+    from leukemia_tf.export.quiet import quiet_stderr
+    from leukemia_tf.lean_import import left_out
+
+    with quiet_stderr(), left_out(*without):
         import tensorflow  # noqa: F401
     # Tracing makes millions of objects that all stay; looking for garbage among them costs a seventh of the time.
     gc.freeze()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from leukemia_tf.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +68,11 @@ def compare_probabilities(keras: pd.DataFrame, export: pd.DataFrame, classes: Se
     }
 
 
-def check_bounds(name: str, figures: dict[str, Any], bounds: Bounds) -> None:
-    """Raise a `RunError` where the figures of an export lie beyond `bounds`.
+def beyond_bounds(figures: Mapping[str, Any], bounds: Bounds) -> list[str]:
+    """What of an export lies beyond `bounds`, a clause each.
 
     Args:
-        name: the format.
-        figures: with ``images``, ``max_difference`` and ``accuracy_loss``.
+        figures: with ``max_difference`` and ``accuracy_loss``.
     """
     beyond = []
     # Not "greater": NaN, from a model that overflows, must fail as well.
@@ -81,6 +82,17 @@ def check_bounds(name: str, figures: dict[str, Any], bounds: Bounds) -> None:
     ):
         if not figures[key] <= bound:
             beyond.append(f"{key} is {figures[key]:.3g}, at most {bound:.3g} is accepted ({option})")
+    return beyond
+
+
+def check_bounds(name: str, figures: Mapping[str, Any], bounds: Bounds) -> None:
+    """Raise a `RunError` where the figures of an export lie beyond `bounds`.
+
+    Args:
+        name: the format.
+        figures: with ``images``, ``max_difference`` and ``accuracy_loss``.
+    """
+    beyond = beyond_bounds(figures, bounds)
     if beyond:
         raise RunError(
             f"`{name}` does not answer as the Keras model does on {figures['images']} validation images: "

@@ -31,6 +31,11 @@ RUNTIMES = {"litert": "ai_edge_litert", "litert-int8": "ai_edge_litert", "onnx":
 CONVERTERS = {"onnx": "tf2onnx"}
 
 
+def has_runtime(name: str) -> bool:
+    """Whether what opens a format is installed."""
+    return name not in RUNTIMES or importlib.util.find_spec(RUNTIMES[name]) is not None
+
+
 def check_runtimes(formats: list[str], *, converting: bool = False) -> None:
     """Raise an `InputError` that names the extra to install, where a format's runtime or converter is absent."""
     for name in formats:

@@ -16,7 +16,7 @@ from leukemia_tf.errors import InputError
 from leukemia_tf.export.check import DEFAULT_BOUNDS, Bounds, check_bounds, compare_probabilities
 from leukemia_tf.export.runners import FILES, METADATA, RUNTIMES, Runner, check_runtimes
 from leukemia_tf.files import atomic_path, explain_write_errors, read_json, write_json
-from leukemia_tf.recipes.answering import file_sha256
+from leukemia_tf.recipes.answering import EXPORTS_FILE, file_sha256
 from leukemia_tf.recipes.colour import NONE
 from leukemia_tf.recipes.run import ESTIMATOR_FILE, RESEARCH_USE, Run
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TABLE = "exports"
-"""``exports.json`` and ``exports.csv`` lie beside the exports: one row a format."""
+TABLE = "exports.csv"
+"""Lies beside the exports, and ``exports.json`` with the same: one row a format."""
 RESIZE = "bilinear with antialiasing to a square, rounded to whole numbers (TensorFlow; Pillow's BILINEAR within 1)"
 _BATCH = 32
 
@@ -294,9 +294,9 @@ def _write_table(target: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     """Write ``exports.json`` and ``exports.csv``; rows of formats that were not exported this time stay."""
     import pandas as pd
 
-    file = target / f"{TABLE}.json"
+    file = target / EXPORTS_FILE
     new = {row["format"] for row in rows}
     before = [row for row in (read_json(file) if file.exists() else []) if row["format"] not in new]
     write_json(file, before + rows)
-    with atomic_path(target / f"{TABLE}.csv") as temporary:
+    with atomic_path(target / TABLE) as temporary:
         pd.DataFrame(before + rows).to_csv(temporary, index=False, lineterminator="\n")

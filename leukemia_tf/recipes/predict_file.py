@@ -28,6 +28,12 @@ def rows_text(frame: pd.DataFrame, *, header: bool) -> bytes:
     return text.encode("utf-8", errors="surrogateescape")
 
 
+def read_origin(path: str | os.PathLike) -> dict[str, Any]:
+    """Which model the rows of a CSV that was begun are of; empty where nothing was."""
+    side = _side(pathlib.Path(path))
+    return read_json(side).get("origin", {}) if side.exists() else {}
+
+
 class PredictionFile:
     """Rows on disk, and the paths that are among them.
 
@@ -45,7 +51,7 @@ class PredictionFile:
 
     def __init__(self, path: str | os.PathLike, origin: dict[str, Any]):
         self.path = pathlib.Path(path)
-        self._side = self.path.with_name(self.path.name + SIDE)
+        self._side = _side(self.path)
         self._origin = origin
         self._done: set[bytes] = set()
         self.header_there = False
@@ -98,6 +104,10 @@ class PredictionFile:
 
     def _write_side(self, status: str, **facts: Any) -> None:
         write_json(self._side, {"status": status, "origin": self._origin, **facts})
+
+
+def _side(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(path.name + SIDE)
 
 
 def _complete_rows(file: io.BufferedRandom):

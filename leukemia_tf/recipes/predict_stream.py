@@ -23,8 +23,8 @@ from leukemia_tf.data.progress import RateLine
 from leukemia_tf.data.resize_sparse import resize_image
 from leukemia_tf.data.threads import ahead, map_threads
 from leukemia_tf.errors import InputError
-from leukemia_tf.recipes.answering import Answer, file_sha256, open_model
-from leukemia_tf.recipes.predict_file import PredictionFile, rows_text
+from leukemia_tf.recipes.answering import AUTO, FORMATS, Answer, fastest_format, file_sha256, open_model
+from leukemia_tf.recipes.predict_file import PredictionFile, read_origin, rows_text
 from leukemia_tf.recipes.run import RESEARCH_USE, Run
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def predict_files(
     *,
     output: str | os.PathLike | None = None,
     write: Callable[[bytes], Any] | None = None,
-    format: str = "keras",
+    format: str = AUTO,
     batch_size: int = 32,
     skip_broken: bool = False,
     progress: bool = False,
@@ -62,8 +62,8 @@ def predict_files(
         images: files, or folders that are searched through.
         output: the CSV. The same call goes on with one that it began, and adds what came into the folders since.
         write: takes the CSV in pieces, where there is no `output`.
-        format: ``keras`` (the run's own model), or one of its exports: ``saved_model``, ``litert``, ``litert-int8``,
-            ``onnx``.
+        format: ``keras`` (the run's own model); one of its exports, ``saved_model``, ``litert``, ``litert-int8``,
+            ``onnx``; or ``auto``, see `chosen_format`.
         batch_size: images a step.
         skip_broken: leave out files that cannot be read, and count them in the log.
         progress: show progress on standard error.
@@ -79,6 +79,7 @@ def predict_files(
     if batch_size < 1:
         raise InputError(f"`batch_size` is 1 or more. Received: {batch_size}")
     files = ImageFiles(images)
+    format = chosen_format(run, format, output)
     decision, ask = run.decision, open_model(run, format)
     rows = PredictionFile(output, _origin(run, format)) if output is not None else _Pieces(write)
     broken = _Broken()
@@ -96,6 +97,26 @@ def predict_files(
         return done
     finally:
         rows.close()
+
+
+def chosen_format(run: Run, format: str, output: str | os.PathLike | None = None) -> str:
+    """What ``auto`` stands for: the format that `output` was begun with, else `fastest_format`.
+
+    Args:
+        run: a finished training.
+        format: ``auto``, or a format that is returned as it is.
+        output: the CSV, where there is one.
+    """
+    if format != AUTO:
+        return format
+    if output is not None:
+        # An export that came in between must not end what another format began.
+        begun = read_origin(output)
+        if begun.get("format") in FORMATS and begun == _origin(run, begun["format"]):
+            return begun["format"]
+    format = fastest_format(run)
+    log.info("the model is read as %s", format)
+    return format
 
 
 def _answers(

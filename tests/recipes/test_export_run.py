@@ -20,12 +20,14 @@ from PIL import Image
 
 from leukemia_tf import cli
 from leukemia_tf.errors import InputError, RunError
+import leukemia_tf.recipes.answering as answering
 import leukemia_tf.recipes.export as export
 import leukemia_tf.recipes.predict_stream as predict_stream
 from leukemia_tf.recipes import get_recipe, load_run
+from leukemia_tf.recipes.answering import fastest_format
 from leukemia_tf.recipes.export import export_run
 from leukemia_tf.recipes.predict import predict_images
-from leukemia_tf.recipes.predict_stream import predict_files
+from leukemia_tf.recipes.predict_stream import chosen_format, predict_files
 from leukemia_tf.recipes.train_recipe import for_source, train_recipe
 
 for module in ("ai_edge_litert", "onnxruntime", "tf2onnx"):
@@ -69,6 +71,11 @@ def rows(run, folder):
 def read(path) -> pd.DataFrame:
     frame = pd.read_csv(path, dtype={"prediction": str})
     return frame.sort_values("path", ignore_index=True)
+
+
+def read_bytes(content: bytes, folder: pathlib.Path) -> pd.DataFrame:
+    (folder / "given.csv").write_bytes(content)
+    return read(folder / "given.csv")
 
 
 def same(found: pd.DataFrame, expected: pd.DataFrame, atol: float) -> None:
@@ -248,6 +255,63 @@ def test_a_prediction_without_tensorflow(run, folder, rows, name, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Research use only" in done.stdout
     same(read(tmp_path / "p.csv"), rows, 1e-5)
+
+
+@pytest.mark.parametrize("name, absent", [("keras", []), ("saved_model", ["keras"])])
+def test_tensorflow_alone_gives_the_same_rows(run, folder, rows, name, absent, tmp_path):
+    """The command keeps TensorFlow from importing what a prediction does not need."""
+    absent = ["jax", "matplotlib", "sklearn", *absent]
+    code = (
+        "import sys\nfrom leukemia_tf.cli import main\ncode = main(sys.argv[1:])\n"
+        f"print([name for name in {absent} if name in sys.modules], 'tensorflow' in sys.modules)\nsys.exit(code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "predict", str(run.path), str(folder), "--format", name,
+         "--output", str(tmp_path / "p.csv")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[] True"
+    same(read(tmp_path / "p.csv"), rows, 1e-5)
+
+
+def test_auto_takes_the_export_that_starts_fastest(run, folder, tmp_path, monkeypatch):
+    assert fastest_format(run) == "litert"
+    monkeypatch.setattr(answering, "has_runtime", lambda name: name != "litert")
+    assert fastest_format(run) == "onnx"
+    monkeypatch.setattr(answering, "has_runtime", lambda name: name == "saved_model")
+    assert fastest_format(run) == "saved_model"
+    monkeypatch.undo()
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    rows = json.loads((copy / "exports.json").read_text())
+
+    def with_rows(**changes) -> str:
+        changed = [{**row, **changes} if row["format"] == "litert" else row for row in rows]
+        (copy / "exports.json").write_text(json.dumps(changed))
+        return fastest_format(load_run(copy))
+
+    assert with_rows() == "litert"
+    assert with_rows(max_difference=0.01) == with_rows(accuracy_loss=0.02) == "onnx"
+    assert with_rows(model_sha256="0" * 64) == "onnx"
+    with_rows()
+    for name in ("litert", "onnx"):  # such as those that were copied over from another run
+        file = copy / name / "model.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "model_sha256": "0" * 64}))
+    shutil.rmtree(copy / "saved_model")
+    assert fastest_format(load_run(copy)) == "keras"
+
+
+def test_auto_goes_on_with_the_format_that_a_file_was_begun_with(run, folder, tmp_path):
+    file = tmp_path / "p.csv"
+    predict_files(run, [folder], output=file, format="onnx")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert chosen_format(run, "auto", file) == "onnx"
+    assert predict_files(run, [folder], output=file) == 40
+    same(read(file), read_bytes(whole, tmp_path), 1e-6)
+    assert chosen_format(run, "keras", file) == "keras"
+    assert chosen_format(run, "auto", tmp_path / "new.csv") == chosen_format(run, "auto") == "litert"
 
 
 def test_a_killed_prediction_goes_on(run, folder, tmp_path):
