@@ -121,6 +121,7 @@ def render_report(
     skipped: Sequence[dict[str, str]] = (),
     notices: Sequence[str] = (),
     audit: dict[str, Any] | None = None,
+    agreement: dict[str, Any] | None = None,
     checklist: Sequence[dict[str, Any]] = (),
 ) -> str:
     """The page, with the plots that lie in ``plots/`` of the folder.
@@ -137,6 +138,7 @@ def render_report(
         skipped: dictionaries with ``path`` and ``reason``, the files that were left out.
         notices: lines that the reader must see before the results.
         audit: summary of an audit of the data.
+        agreement: of `measure_agreement`, where a teacher taught the model.
         checklist: of `answer_checklists`.
     """
     files = {path.stem: path for path in sorted((pathlib.Path(run_dir) / "plots").glob("*.png"))}
@@ -151,6 +153,7 @@ def render_report(
         "subject_level": ("Subjects", verdict.subjects(metrics)),
         "subgroups": ("Subgroups", verdict.subgroups(metrics)),
         "not_knowing": ("Knowing when not to know", verdict.not_knowing(metrics, images)),
+        "teacher": ("Teacher", verdict.teacher(agreement)),
         "views": ("Test-time augmentation", verdict.views(metrics)),
         "audit": ("Audit of the data", verdict.audit(audit) if checklist else ""),
         "checklist": ("Reporting checklists", verdict.checklist(checklist)),

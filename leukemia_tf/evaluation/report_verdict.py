@@ -237,6 +237,23 @@ def views(metrics: Mapping[str, Any]) -> str:
     return f"<p>{escape(text)}</p>" + table(["", "Plain", "Averaged views"], rows, numeric=())
 
 
+def teacher(agreement: Mapping[str, Any] | None) -> str:
+    """How far a student says what its teacher says, and what it keeps of its accuracy."""
+    if not agreement:
+        return ""
+    rows = [
+        ["Says what its teacher says", _interval(agreement["equal_predictions"], percent=True)],
+        ["Kullback-Leibler divergence from its teacher, nats", _interval(agreement["kl_divergence"])],
+    ]
+    for name, title in (("student", "Accuracy"), ("teacher", "Accuracy of its teacher")):
+        if f"{name}_accuracy" in agreement:
+            rows.append([title, _interval(agreement[f"{name}_accuracy"])])
+    if agreement.get("accuracy_kept") is not None:
+        rows.append(["Share of its teacher's accuracy that it keeps", _percent(agreement["accuracy_kept"])])
+    text = f"The model was taught by another one, which was asked about the same {agreement['n_images']:,} images."
+    return f"<p>{text}</p>" + table(["", "Value"], rows, numeric=())
+
+
 def audit(summary: Mapping[str, Any] | None) -> str:
     """What the audit of the data found."""
     if not summary:

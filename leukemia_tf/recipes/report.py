@@ -19,6 +19,7 @@ from leukemia_tf.evaluation.metrics import differences
 from leukemia_tf.evaluation.model_card import model_card
 from leukemia_tf.evaluation.report import render_report
 from leukemia_tf.files import atomic_path, read_json, write_json, write_text
+from leukemia_tf.recipes.teacher import AGREEMENT_FILE, PREDICTIONS_FILE, compute_agreement
 
 if TYPE_CHECKING:
     from leukemia_tf.recipes.run import Run
@@ -78,6 +79,9 @@ def verify_report(run: Run) -> list[str]:
     # Data that the run was judged on since are no fault of the report.
     page, facts, _ = _inputs(run, external=stored.get("external", []))
     lines = [f"{METADATA}: {line}" for line in differences("", stored, json.loads(json.dumps(facts)))]
+    if (run.path / PREDICTIONS_FILE).exists():
+        fresh = json.loads(json.dumps(compute_agreement(run)))
+        lines += [f"{AGREEMENT_FILE}: {line}" for line in differences("", run.agreement, fresh)]
     for name, fresh in ((REPORT, render_report(run.path, **page)), (CARD, model_card(facts))):
         try:
             stored = (run.path / name).read_text(encoding="utf-8")
@@ -112,7 +116,12 @@ def _inputs(run: Run, external: list[str] | None = None) -> tuple[dict[str, Any]
     if external is None:
         external = sorted(path.parent.name for path in (run.path / "evaluations").glob("*/metrics.json"))
     facts = build_metadata(**common, decision=run.decision.to_dict(), external=external)
-    page = {**common, "pixels_of_errors": list(_gallery(run, predictions)), "checklist": facts["checklists"]}
+    page = {
+        **common,
+        "pixels_of_errors": list(_gallery(run, predictions)),
+        "agreement": run.agreement,
+        "checklist": facts["checklists"],
+    }
     return page, facts, {"history": _history(run.path / "history.csv")}
 
 

@@ -29,7 +29,8 @@ class Run:
     It holds ``recipe.json``, ``environment.json``, ``run.json`` (status, classes, data set, split, colours),
     ``table.csv``, ``split.csv``, ``history.csv``, ``checkpoints/``, ``predictions_val.csv``, ``decision.json``,
     ``detector.npz``, ``predictions.csv``, ``metrics.json``, ``plots/``, ``gallery/``, ``report.html``,
-    ``model_card.md``, ``metadata.json``, ``model.keras`` and ``saved_model/``; of a student also ``agreement.json``. A
+    ``model_card.md``, ``metadata.json``, ``model.keras`` and ``saved_model/``; of a student also
+    ``agreement.json`` and ``predictions_teacher.csv``. A
     model of scikit-learn is in ``model.skops`` instead, and has no history, checkpoints, detector and export.
 
     Args:

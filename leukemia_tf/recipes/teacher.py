@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 FOLDER = "teacher"
 """Of the run: where a teacher is trained that was not given."""
 
-AGREEMENT_FILE = "agreement.json"
+AGREEMENT_FILE, PREDICTIONS_FILE = "agreement.json", "predictions_teacher.csv"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,9 @@ def open_teacher(
 def write_agreement(
     teacher: Teacher, run: Run, manifest: Manifest, test: pd.DataFrame, pixels: np.ndarray, *, progress: bool
 ) -> dict[str, Any]:
-    """Ask the teacher about the test images and write how far the student agrees, into ``agreement.json``.
+    """Ask the teacher about the test images, and write its answers and how far the student agrees.
+
+    Into ``predictions_teacher.csv`` and ``agreement.json``.
 
     Args:
         teacher, run, manifest: as above; the run has its ``predictions.csv``.
@@ -132,8 +134,7 @@ def write_agreement(
         progress: show progress on standard error.
     """
     from leukemia_tf.data import load_pixels
-    from leukemia_tf.evaluation import measure_agreement, read_predictions
-    from leukemia_tf.evaluation.predictions import plain_columns
+    from leukemia_tf.evaluation.predictions import plain_columns, write_predictions
     from leukemia_tf.recipes.predicting import predict_table
 
     if teacher.image_size != pixels.shape[1]:
@@ -150,10 +151,19 @@ def write_agreement(
     )
     # As the teacher's own run decides: calibrated, at its operating point.
     asked = teacher.run.decision.apply(test, found)[plain_columns(classes)]
-    said, _ = read_predictions(run.path / "predictions.csv")
-    agreement = measure_agreement(said, asked, classes, bootstrap=recipe.bootstrap, seed=recipe.seed)
+    write_predictions(run.path / PREDICTIONS_FILE, asked)
+    agreement = compute_agreement(run)
     write_json(run.path / AGREEMENT_FILE, agreement)
     return agreement
+
+
+def compute_agreement(run: Run) -> dict[str, Any]:
+    """The contents of ``agreement.json``, from the predictions of both that lie in the student's folder."""
+    from leukemia_tf.evaluation import measure_agreement, read_predictions
+
+    said, classes = read_predictions(run.path / "predictions.csv")
+    asked, _ = read_predictions(run.path / PREDICTIONS_FILE)
+    return measure_agreement(said, asked, classes, bootstrap=run.recipe.bootstrap, seed=run.recipe.seed)
 
 
 def _finished(path: str) -> Run:

@@ -129,9 +129,9 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
         _save_model(model, run)
         write_verdict(run, model, manifest, parts, pixels)
         run.update_info(notices=notices.lines)
-        write_run_report(run)
         if teacher:
             write_agreement(teacher, run, manifest, parts["test"], pixels["test"], progress=progress)
+        write_run_report(run)
         if network:
             write_saved_model(run, model, run.path / "saved_model")
 

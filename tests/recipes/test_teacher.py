@@ -12,6 +12,7 @@ import pytest
 
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.recipes import Recipe, get_recipe, override
+from leukemia_tf.recipes.report import verify_report
 from leukemia_tf.recipes.teacher import check_teacher, needs_teacher, taught_by
 from leukemia_tf.recipes.train_recipe import for_source, train_recipe
 from leukemia_tf.training.distillation import Distillation
@@ -68,6 +69,23 @@ def test_agreement_follows_from_both_predictions(student, teacher):
     assert agreement["student_accuracy"]["value"] == pytest.approx(student.metrics["accuracy"]["value"])
     low, high = (agreement["equal_predictions"][end] for end in ("low", "high"))
     assert low <= equal <= high and agreement["equal_predictions"]["unit"] == "subject"
+
+
+@pytest.mark.slow
+def test_agreement_is_in_the_report_and_verified(student, teacher):
+    page = (student.path / "report.html").read_text()
+    assert "Says what its teacher says" in page and "taught by another one" in page
+    assert "Says what its teacher says" not in (teacher.path / "report.html").read_text()
+    assert verify_report(student) == []
+    file = student.path / "predictions_teacher.csv"
+    stored = file.read_text()
+    frame = pd.read_csv(file)
+    classes = student.classes
+    frame["prediction"] = [classes[1 - classes.index(name)] for name in frame["prediction"]]
+    frame.to_csv(file, index=False)
+    lines = verify_report(student)
+    file.write_text(stored)
+    assert any(line.startswith("agreement.json: `equal_predictions.value` is stored as") for line in lines)
 
 
 @pytest.mark.slow
