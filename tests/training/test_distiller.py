@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -358,3 +362,42 @@ def test_a_step_in_half_precision():
         finally:
             keras.config.set_dtype_policy("float32")
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+_IN_JAX = """
+import json, sys
+import keras, numpy as np
+from leukemia_tf.training.distillation import Distillation, TapDistiller
+assert keras.backend.backend() == "jax"
+config, settings = json.load(open(sys.argv[1] + "/models.json"))
+networks = [keras.models.model_from_json(text) for text in config]
+model = TapDistiller(*networks, Distillation(**settings))
+model.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(), metrics=["accuracy"])
+arrays = np.load(sys.argv[1] + "/arrays.npz")
+model(arrays["x"][:2], training=True)
+model.set_weights([arrays[f"weight_{i}"] for i in range(len(model.weights))])
+print(json.dumps(model.fit(arrays["x"], arrays["y"], 4, 2, verbose=0, shuffle=False).history))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax: pip install 'leukemia-tf[test]'")
+def test_a_training_under_jax_is_the_same(tmp_path):
+    """From the same weights, term by term; JAX carries from step to step only the state that the model names."""
+    model = distiller(ALL)
+    x, y = pixels(8, 16), one_hot(8, 3)
+    model(x[:2], training=True)
+    networks = [model.teacher.to_json(), model.student.to_json()]
+    (tmp_path / "models.json").write_text(json.dumps([networks, dataclasses.asdict(ALL)]))
+    weights = {f"weight_{number}": values for number, values in enumerate(model.get_weights())}
+    np.savez(tmp_path / "arrays.npz", x=x, y=y, **weights)
+    expected = model.fit(x, y, 4, 2, verbose=0, shuffle=False).history
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", _IN_JAX, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found) == set(expected) and {f"{term}_loss" for term in ("hard", *ALL.used)} < set(found)
+    for name, values in expected.items():
+        assert min(values) > 0
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, err_msg=name)

@@ -135,6 +135,11 @@ class TapDistiller(keras.distillation.Distiller):
         hidden = {id(metric) for metric in (*own, *getattr(self, "term_trackers", ()))}
         return [metric for metric in super().metrics if id(metric) not in hidden]
 
+    @property
+    def metrics_variables(self):
+        """With those of the terms: JAX carries only what is named here from step to step."""
+        return super().metrics_variables + [v for metric in self.term_trackers for v in metric.variables]
+
     def reset_metrics(self):
         super().reset_metrics()
         for tracker in self.term_trackers:
