@@ -42,4 +42,4 @@ def decode_with_pillow(data: bytes) -> np.ndarray:
         if image.mode.startswith("I"):  # older Pillow calls the 16 bits of a PNG "I", not "I;16"
             grey = (np.asarray(image) >> 8).astype(np.uint8)
             return np.repeat(grey[..., None], 3, axis=-1)
-        return np.array(image.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
+import cv2
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -35,10 +36,11 @@ def resize_image(image: np.ndarray, size: int) -> np.ndarray:
     if (height, width) == (size, size):
         return image
     rows = _weights(height, size) @ image.reshape(height, width * 3).astype(np.float32)
-    # Columns in front, so that they too are long rows of the product.
-    columns = np.ascontiguousarray(rows.reshape(size, width, 3).swapaxes(0, 1)).reshape(width, size * 3)
-    resized = (_weights(width, size) @ columns).reshape(size, size, 3).swapaxes(0, 1)
-    return np.ascontiguousarray(np.clip(np.rint(resized), 0.0, 255.0).astype(np.uint8))
+    # Columns in front, so that they too are long rows of the product. NumPy takes six times as long for the transposing
+    # of pixels, which then is most of the work.
+    columns = cv2.transpose(rows.reshape(size, width, 3)).reshape(width, size * 3)
+    resized = (_weights(width, size) @ columns).reshape(size, size, 3)
+    return cv2.transpose(np.clip(np.rint(resized), 0.0, 255.0).astype(np.uint8))
 
 
 @functools.lru_cache(maxsize=256)
