@@ -45,23 +45,25 @@ def open_csv(file: str | os.PathLike, *, skip_broken: bool = False) -> tuple[Man
     frame = _read(file)
     problems = _check_cells(frame, file.name)
     rows, skipped, lines, sources = [], [], {}, {}
-    for number, row in enumerate(frame.to_dict("records"), start=2):
+    # Column by column: a dictionary for each row would need a kilobyte each.
+    for number, values in enumerate(zip(*(frame[name].tolist() for name in frame)), start=2):
+        row = dict(zip(frame, values))
         if not row["path"]:
             continue
         unusable = name_problem(row["path"])
         if unusable:
             problems.append(f"`{file.name}` line {number}: rename `{show(row['path'])}`; received {unusable}")
             continue
-        path = file.parent / row["path"]
-        if not path.exists() and "\\" in row["path"]:
-            path = file.parent / row["path"].replace("\\", "/")
+        path = os.path.join(file.parent, row["path"])
+        if "\\" in row["path"] and not os.path.exists(path):
+            path = os.path.join(file.parent, row["path"].replace("\\", "/"))
         shown = relative_path(path, file.parent)
         if shown in lines:
             problems.append(
                 f"`{file.name}` line {number}: each image may be listed once; "
                 f"received `{shown}`, as in line {lines[shown]}"
             )
-        elif not path.is_file():
+        elif not os.path.isfile(path):
             skipped.append({"path": shown, "reason": "the file does not exist"})
         else:
             split = SPLIT_ALIASES.get(row.get("split", "").lower(), "")

@@ -153,7 +153,9 @@ def _log_copies(table: pd.DataFrame) -> None:
         log.warning(
             "%d images are byte-identical copies of another one with the same label; first `%s`", copies, first
         )
-    known = table[table["subject"] != ""]
+    known = table[(table["subject"] != "") & table["sha256"].duplicated(keep=False)]
+    if known.empty:
+        return
     shared = known.groupby("sha256")["subject"].agg(lambda subjects: tuple(sorted(set(subjects))))
     pairs = sorted(set(shared[shared.map(len) > 1]))
     if pairs:

@@ -67,12 +67,13 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
-def relative_path(file: pathlib.Path, root: pathlib.Path) -> str:
+def relative_path(file: str | os.PathLike, root: pathlib.Path) -> str:
     """Return a path for the table: POSIX and relative to `root`, or absolute when it lies outside."""
-    absolute = pathlib.Path(os.path.abspath(file))
-    if absolute.is_relative_to(root):
-        return absolute.relative_to(root).as_posix()
-    return absolute.as_posix()
+    absolute = os.path.abspath(file)
+    above = os.path.join(root, "")
+    # Text, not pathlib: a table may have millions of paths.
+    relative = absolute[len(above) :] if absolute.startswith(above) else absolute
+    return relative.replace(os.sep, "/")
 
 
 def order_classes(names: Iterable[str]) -> tuple[str, ...]:
@@ -118,11 +119,11 @@ def check_classes(table: pd.DataFrame, classes: Sequence[str], where: str) -> No
 
 def crossing_subjects(table: pd.DataFrame) -> list[str]:
     """Return one line for each known subject that lies in two splits or more."""
-    known = table[(table["subject"] != "") & (table["split"] != "")]
+    known = table.loc[(table["subject"] != "") & (table["split"] != ""), ["subject", "split"]].drop_duplicates()
+    known = known[known["subject"].duplicated(keep=False)]
     return [
         f"subject `{subject}` lies in {', '.join(s for s in SPLITS if s in set(group))}"
         for subject, group in known.groupby("subject")["split"]
-        if group.nunique() > 1
     ]
 
 

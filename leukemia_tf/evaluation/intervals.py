@@ -16,6 +16,7 @@ from typing import Any, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation._arrays import labelled_arrays
@@ -78,6 +79,15 @@ def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> tup
 
     interval = binomtest(int(successes), int(total)).proportion_ci(confidence_level=confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def wilson_upper(successes: np.ndarray, totals: np.ndarray, confidence: float = 0.95) -> np.ndarray:
+    """The upper ends of `wilson_interval` of many proportions at once; ``totals`` are positive."""
+    z = ndtri(0.5 + confidence / 2.0)
+    totals = np.asarray(totals, dtype=np.float64)
+    share = successes / totals
+    half = z * np.sqrt(share * (1.0 - share) / totals + (z / totals) ** 2 / 4.0)
+    return np.minimum((share + z * z / (2.0 * totals) + half) / (1.0 + z * z / totals), 1.0)
 
 
 def proportion(successes: int, total: int, confidence: float = 0.95) -> Interval:

@@ -78,8 +78,8 @@ def make_predictions(
     frame = pd.DataFrame(
         {
             "path": [str(value) for value in table["path"]],
-            "subject": [_text(value) for value in table.get("subject", blank)],
-            "label": [_text(value) for value in table.get("label", blank)],
+            "subject": _texts(table.get("subject", blank)),
+            "label": _texts(table.get("label", blank)),
             "prediction": [classes[i] for i in index],
         },
         dtype=object,
@@ -227,14 +227,17 @@ def read_details(path: str | os.PathLike) -> tuple[pd.DataFrame, tuple[str, ...]
 
 
 def _to_floats(path: pathlib.Path, column: str, texts: pd.Series) -> np.ndarray:
-    numbers = np.empty(len(texts))
+    try:
+        return texts.to_numpy(dtype=object).astype(np.float64)  # Python's float of each
+    except ValueError:
+        pass  # which row, is said below
     for row, text in enumerate(texts):
         try:
-            numbers[row] = float(text)
+            float(text)
         except ValueError:
             kind = "number" if column in SCORES else "number in [0, 1]"
             raise InputError(f"`{path}`, row {row + 1}: `{column}` must be a {kind}; received {text!r}") from None
-    return numbers
+    raise AssertionError(f"NumPy read `{column}` otherwise than Python")
 
 
 def _check_classes(classes: Sequence[str], source: str = "`classes`") -> tuple[str, ...]:
@@ -244,5 +247,6 @@ def _check_classes(classes: Sequence[str], source: str = "`classes`") -> tuple[s
     return names
 
 
-def _text(value: object) -> str:
-    return "" if pd.isna(value) else str(value)
+def _texts(values: Sequence[object]) -> list[str]:
+    column = pd.Series(list(values), dtype=object)
+    return column.where(column.notna(), "").map(str).tolist()

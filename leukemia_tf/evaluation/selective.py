@@ -15,7 +15,7 @@ import pandas as pd
 from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation._arrays import labelled_arrays
 from leukemia_tf.evaluation._records import JsonRecord
-from leukemia_tf.evaluation.intervals import wilson_interval
+from leukemia_tf.evaluation.intervals import wilson_interval, wilson_upper
 from leukemia_tf.evaluation.predictions import PREFIX, check_predictions
 
 
@@ -155,7 +155,7 @@ def choose_abstention(
     curve = risk_coverage_curve(frame, classes)
     risks = curve["risk"].to_numpy()
     if bounded:
-        risks = np.array([wilson_interval(int(e), int(k))[1] for e, k in zip(curve["errors"], curve["kept"])])
+        risks = wilson_upper(curve["errors"].to_numpy(), curve["kept"].to_numpy())
     reached = np.flatnonzero(risks <= target_risk + 1e-12)
     if not len(reached):
         what = "upper end of the risk's interval" if bounded else "risk"

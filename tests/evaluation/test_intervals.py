@@ -11,7 +11,13 @@ from scipy import stats
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.evaluation.bootstrap import bca_interval, iter_counts, iter_jackknife_counts, percentile_interval
-from leukemia_tf.evaluation.intervals import mean_interval, metric_intervals, proportion, wilson_interval
+from leukemia_tf.evaluation.intervals import (
+    mean_interval,
+    metric_intervals,
+    proportion,
+    wilson_interval,
+    wilson_upper,
+)
 from leukemia_tf.evaluation.metrics import METRICS, compute_metrics
 from leukemia_tf.evaluation.predictions import make_predictions
 
@@ -39,6 +45,14 @@ def test_wilson_by_its_formula(successes, total, confidence):
     half = z / (1 + z**2 / total) * np.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
     expected = (max(0.0, centre - half), min(1.0, centre + half))
     assert wilson_interval(successes, total, confidence) == pytest.approx(expected, abs=1e-12)
+
+
+def test_many_upper_ends_are_those_of_scipy():
+    totals = np.array([1, 1, 2, 7, 40, 1000, 1000, 999_999])
+    successes = np.array([0, 1, 1, 7, 0, 13, 1000, 80_001])
+    for confidence in (0.8, 0.95, 0.999):
+        expected = [wilson_interval(int(k), int(n), confidence)[1] for k, n in zip(successes, totals)]
+        np.testing.assert_allclose(wilson_upper(successes, totals, confidence), expected, rtol=1e-13)
 
 
 def test_wilson_of_the_published_teacher():

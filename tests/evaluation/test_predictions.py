@@ -146,3 +146,14 @@ def test_all_faults_are_listed_up_to_twenty(tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         read_predictions(tmp_path / "none.csv")
+
+
+def test_subjects_and_labels_become_text_and_what_is_missing_becomes_empty():
+    subjects = pd.Series([1, None, float("nan"), "x"], dtype=object)
+    table = pd.DataFrame({"path": ["a", "b", "c", "d"], "subject": subjects})
+    table["label"] = pd.Series(["no", pd.NA, None, "yes"], dtype=object)
+    frame = make_predictions(table, np.full(4, 0.25), ("no", "yes"))
+    assert frame["subject"].tolist() == ["1", "", "", "x"]
+    assert frame["label"].tolist() == ["no", "", "", "yes"]
+    unlabelled = make_predictions(table[["path"]], np.full(4, 0.25), ("no", "yes"))
+    assert unlabelled["label"].tolist() == [""] * 4

@@ -32,8 +32,8 @@ def file_findings(table: pd.DataFrame, reading: Reading) -> list[dict]:
     if extreme.mean() < 0.5:
         for path, size in zip(table["path"][extreme], sizes[extreme]):
             findings.append(_finding("odd size", "warning", path, f"{size}: very small, or far from square"))
-    contrast = reading.thumbnails.reshape(len(table), -1).std(1) if len(table) else np.zeros(0)
-    for path in table["path"][usable & (contrast < _BLANK)]:
+    blank = np.array([picture.std() < _BLANK for picture in reading.thumbnails], bool)
+    for path in table["path"][usable & blank]:
         findings.append(_finding("blank", "warning", path, "hardly any contrast; not compared with others"))
     return findings
 
@@ -46,9 +46,10 @@ def missing_findings(skipped: list[dict]) -> list[dict]:
 def table_findings(table: pd.DataFrame) -> list[dict]:
     """Findings about the whole: subjects across splits, class imbalance, classes that a split lacks."""
     findings = []
+    first = table.drop_duplicates("subject").set_index("subject")["path"]
     for line in crossing_subjects(table):
-        subject = line.split("`")[1]
-        path = table["path"][table["subject"] == subject].iat[0]
+        subject = line.removeprefix("subject `").rpartition("` lies in ")[0]
+        path = first[subject]
         findings.append(_finding("subject across splits", "leak", path, line))
     counts = table["label"].value_counts()
     if len(counts) > 1:

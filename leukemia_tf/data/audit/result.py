@@ -123,8 +123,9 @@ class Audit:
         for path, reason in zip(self.table["path"][~self.usable], self.facts["reason"][~self.usable]):
             dropped[path] = reason
         copies = self.pairs[self.pairs["kind"] != "overlap"]
+        place = pd.Series(self.table.index, index=self.table["path"].to_numpy())
         for members in _components(copies):
-            rows = self.table[self.table["path"].isin(members)]
+            rows = self.table.loc[np.sort(place.loc[members].to_numpy())]
             if rows["label"].nunique() > 1:
                 dropped |= {path: "copies of it have another label" for path in rows["path"]}
                 continue
@@ -134,7 +135,7 @@ class Audit:
         for path, other in zip(overlapping["path"], overlapping["other"]):
             if path in dropped or other in dropped:
                 continue
-            kept = self._first_choice(self.table[self.table["path"].isin([path, other])])
+            kept = self._first_choice(self.table.loc[np.sort(place.loc[[path, other]].to_numpy())])
             gone = other if kept == path else path
             dropped[gone] = f"shows a part of `{kept}`, which lies in another split"
         result = self.table[~self.table["path"].isin(dropped)].reset_index(drop=True)
@@ -169,11 +170,13 @@ class Audit:
         return write_report(self, folder / "report.html")
 
 
-def _components(pairs: pd.DataFrame) -> list[set[str]]:
-    """Sets of paths that are connected by pairs."""
+def _components(pairs: pd.DataFrame) -> list[np.ndarray]:
+    """The paths of each set that is connected by pairs."""
     from leukemia_tf.data.audit.groups import number_groups
 
     codes, paths = pd.factorize(pd.concat([pairs["path"], pairs["other"]], ignore_index=True))
     frame = pd.DataFrame({"first": codes[: len(pairs)], "second": codes[len(pairs) :]})
     numbers = number_groups(len(paths), frame)
-    return [set(paths[numbers == number]) for number in range(1, int(numbers.max(initial=0)) + 1)]
+    order = np.argsort(numbers, kind="stable")
+    ends = np.flatnonzero(np.diff(numbers[order])) + 1
+    return [paths[rows].to_numpy() for rows in np.split(order, ends) if len(rows)]

@@ -5,6 +5,7 @@ import pandas as pd
 
 from leukemia_tf.data.audit.faults import table_findings
 from leukemia_tf.data.audit.groups import exact_pairs, group_findings, near_pairs, number_groups
+from leukemia_tf.data.audit.result import _components
 
 
 def table(rows):
@@ -78,3 +79,24 @@ def test_subjects_and_balance():
     lacking = table_findings(table([("a", "x", "", "train"), ("b", "y", "", "train"), ("c", "x", "", "test")]))
     assert any("test has no y" in finding["detail"] for finding in lacking)
     assert not np.isnan(balance["score"])
+
+
+def test_components_are_those_of_a_search():
+    random = np.random.default_rng(1)
+    pairs = pd.DataFrame(random.choice([f"{k}.png" for k in range(60)], (35, 2)), columns=["path", "other"])
+    neighbours = {}
+    for one, two in pairs.itertuples(index=False):
+        neighbours.setdefault(one, set()).add(two)
+        neighbours.setdefault(two, set()).add(one)
+    expected = set()
+    for start in neighbours:
+        reached, left = set(), [start]
+        while left:
+            path = left.pop()
+            if path not in reached:
+                reached.add(path)
+                left += neighbours[path]
+        expected.add(frozenset(reached))
+    found = _components(pairs)
+    assert {frozenset(paths) for paths in found} == expected and len(found) == len(expected) > 5
+    assert _components(pairs[:0]) == []
