@@ -1,7 +1,10 @@
 """How much time cached features save: an epoch of phase 1, and a whole run against the notebook's single phase.
 
     python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER [--name pbc64]
-    python experiments/benchmarks/feature_cache.py --weights FOLDER --image-size 48 --batch 32   # the sample
+    python experiments/benchmarks/feature_cache.py --weights FOLDER                               # the sample
+    python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER --name pbc64_epoch \
+        --train-images 3000 --val-images 1000 --views 1 --fine-epochs 0 --notebook-epochs 0       # epochs alone
+    python experiments/benchmarks/feature_cache.py --quick                                        # a small one, minutes
 
 Three ways to train the same ensemble on the same images, one after the other in one process:
 
@@ -11,11 +14,13 @@ Three ways to train the same ensemble on the same images, one after the other in
 - two phases, uncached: the head for `--head-epochs` (policy cells), the backbones computed in each of them;
 - two phases, cached: the same, with the backbones computed for `--views` views.
 
-Both two-phase runs then open the last 50 layers for `--fine-epochs`, batch normalisation frozen. The clock begins
+Both two-phase runs then open the last 50 layers for `--fine-epochs`, batch normalisation frozen. They take batches of
+`--batch` images, the notebook its own of `--notebook-batch`. The clock begins
 before the data set is made and ends with the last epoch; checkpoints, history and validation are part of it, building
 the model is not. `cpu_s` are the processor seconds of an epoch, which a busy machine changes less. Writes
 experiments/results/benchmarks/feature_cache_<name>.csv (a row an epoch and run), .png, and feature_cache.csv (a row a
-data set, replaced by name). Read the ratios, not the seconds.
+data set, replaced by name). `whole_ratio` compares whole runs, `ratio_to_equal` the notebook's with the time until the
+cached run is at least as accurate as the notebook's best epoch. Read the ratios, not the seconds.
 """
 
 from __future__ import annotations
@@ -53,17 +58,24 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--weights", default="none", help="folder of <backbone>_notop.weights.h5, or none")
     parser.add_argument("--backbones", default="efficientnetb0,resnet50,mobilenetv2")
     parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--notebook-batch", type=int, default=16)
     parser.add_argument("--train-images", type=int, default=640, help="a stratified choice; 0 takes all")
     parser.add_argument("--val-images", type=int, default=320, help="a stratified choice; 0 takes all")
     parser.add_argument("--head-epochs", type=int, default=10)
-    parser.add_argument("--fine-epochs", type=int, default=4)
+    parser.add_argument("--fine-epochs", type=int, default=2)
     parser.add_argument("--notebook-epochs", type=int, default=15, help="0 leaves the notebook out")
-    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--uncached-epochs", type=int, default=2, help="epochs of the head that are timed uncached")
     parser.add_argument("--whole-uncached", action="store_true", help="run the uncached training to its end")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=pathlib.Path, default=RESULTS, help="folder of the files")
+    parser.add_argument("--quick", action="store_true", help="two small backbones, few images and epochs")
     options = parser.parse_args(arguments)
+    if options.quick:
+        quick = {"backbones": "mobilenetv2,efficientnetb0", "image_size": 32, "train_images": 96, "val_images": 32}
+        epochs = {"head_epochs": 4, "fine_epochs": 1, "notebook_epochs": 2, "uncached_epochs": 2, "views": 1}
+        vars(options).update(quick | epochs)
     options.name = options.name or pathlib.PurePath(options.data).stem
 
     manifest, table = open_data(options.data)
@@ -93,9 +105,9 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
             rows += clock.rows
     frame = pd.DataFrame(rows)
     facts = summary(frame, options, parts)
-    write_csv(RESULTS / f"feature_cache_{options.name}.csv", frame)
-    plot(frame, RESULTS / f"feature_cache_{options.name}.png")
-    whole = RESULTS / "feature_cache.csv"
+    write_csv(options.output / f"feature_cache_{options.name}.csv", frame)
+    plot(frame, options.output / f"feature_cache_{options.name}.png")
+    whole = options.output / "feature_cache.csv"
     others = pd.read_csv(whole) if whole.exists() else pd.DataFrame()
     if len(others):
         others = others[others["data"] != options.name]
@@ -187,7 +199,7 @@ def notebook(model: keras.Model, files: pathlib.Path, options: argparse.Namespac
     binary = model.output_shape[-1] == 1
     settings = {
         "target_size": (options.image_size, options.image_size),
-        "batch_size": options.batch,
+        "batch_size": options.notebook_batch,
         "class_mode": "binary" if binary else "categorical",
         "seed": options.seed,
     }
@@ -238,7 +250,9 @@ def summary(frame: pd.DataFrame, options: argparse.Namespace, parts) -> dict:
     if NOTEBOOK in runs:
         equal = runs[CACHED]["seconds"][runs[CACHED]["val_accuracy"] >= best[NOTEBOOK]]
         compared = {
+            "notebook_batch": options.notebook_batch,
             "notebook_epochs": len(runs[NOTEBOOK]),
+            "epoch_to_notebook": statistics.median(runs[NOTEBOOK]["epoch_s"].iloc[1:]) / epoch[CACHED],
             "notebook_s": total[NOTEBOOK],
             "notebook_val_accuracy": best[NOTEBOOK],
             "whole_ratio": total[NOTEBOOK] / total[CACHED],

@@ -40,7 +40,7 @@ def check_network(model: keras.Model, recipe: Recipe) -> None:
     """
     from leukemia_tf.training import make_loss
     from leukemia_tf.training.metrics import check_mode
-    from leukemia_tf.training.trainer import make_optimizer
+    from leukemia_tf.training.optimizer import make_optimizer
 
     make_loss(recipe.loss, recipe.loss_config, outputs=model.output_shape[-1])
     check_mode(recipe.monitor, recipe.mode)

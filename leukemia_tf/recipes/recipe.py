@@ -104,7 +104,7 @@ class Recipe:
         precision: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
         jit_compile: ``"auto"`` (XLA on a GPU), ``"on"`` or ``"off"``.
         steps_per_execution: batches in one call of the graph, 0 for a choice (see
-            `leukemia_tf.training.runtime.resolve_steps_per_execution`).
+            `leukemia_tf.training.step_size.resolve_steps_per_execution`).
         strategy: ``"none"``, or ``"mirrored"`` to share every batch among all GPUs of the machine.
         deterministic: ``"auto"`` (deterministic kernels on a CPU), ``"on"`` or ``"off"``.
         feature_views: where the head alone trains, features of so many augmented views of each image are computed once

@@ -20,6 +20,8 @@ from leukemia_tf.training.phase import Phase
 
 log = logging.getLogger(__name__)
 
+_VAL_BATCH = 128
+
 
 class FrozenBackbones(keras.Model):
     """Both halves of a cut model one behind the other, the first always in inference mode.
@@ -223,12 +225,11 @@ class PhaseFeatures:
 
     @property
     def val(self):
-        """One pass of the validation features, in batches as large as those of the images; None without validation."""
+        """One pass of the validation features, in large batches: each costs a call; None without validation."""
         if self._val is None:
             return None
-        return view_batches(
-            [self._views["val"]], batch_size=self._cache.batch_size, dtypes=self._dtypes, endless=False
-        )
+        size = max(self._cache.batch_size, _VAL_BATCH)
+        return view_batches([self._views["val"]], batch_size=size, dtypes=self._dtypes, endless=False)
 
 
 class _Stopped(Exception):

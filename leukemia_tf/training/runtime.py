@@ -41,30 +41,6 @@ def resolve_jit_compile(jit_compile: bool | Literal["auto"] = "auto") -> bool:
     return keras.backend.backend() == "jax" or has_accelerator()
 
 
-def resolve_steps_per_execution(
-    steps_per_execution: int | Literal["auto"], steps_per_epoch: int | None, *, cached: bool = False
-) -> int:
-    """How many batches Keras trains on in one call of the graph.
-
-    An epoch must end where a call ends, so it is a divisor of the steps of an epoch. ``"auto"`` is the largest up to 32
-    for a head on cached features, whose step is short, and 1 where images go through a network: there the call costs
-    nothing in comparison, and a time budget or a NaN is seen at once. The 32 is a choice, not a measurement.
-
-    Args:
-        steps_per_execution: 1 or more, of which the largest divisor up to it is taken, or ``"auto"``.
-        steps_per_epoch: batches an epoch; None, where it is not known, gives 1.
-        cached: whether the head alone is fitted, on cached features.
-
-    Raises:
-        InputError: if `steps_per_execution` is neither.
-    """
-    whole = isinstance(steps_per_execution, int) and not isinstance(steps_per_execution, bool)
-    if steps_per_execution != "auto" and not (whole and steps_per_execution >= 1):
-        raise InputError(f"`steps_per_execution` is 1 or more, or 'auto'. Received: {steps_per_execution!r}")
-    most = (32 if cached else 1) if steps_per_execution == "auto" else steps_per_execution
-    return max(size for size in range(1, most + 1) if (steps_per_epoch or 1) % size == 0)
-
-
 def set_determinism(seed: int, *, ops: bool | Literal["auto"] = "auto") -> bool:
     """Seed Python, NumPy and the backend, and ask TensorFlow for deterministic kernels.
 

@@ -28,9 +28,10 @@ from leukemia_tf.training.callbacks.time_budget import TimeBudget
 from leukemia_tf.training.frozen import FeatureCache, FrozenBackbones, PhaseFeatures
 from leukemia_tf.training.loss import make_loss
 from leukemia_tf.training.metrics import check_mode, make_metrics
+from leukemia_tf.training.optimizer import fuse_update, make_optimizer
 from leukemia_tf.training.phase import Phase
-from leukemia_tf.training.runtime import reseed, resolve_jit_compile, resolve_steps_per_execution, student_of
-from leukemia_tf.training.schedules import make_schedule
+from leukemia_tf.training.runtime import reseed, resolve_jit_compile, student_of
+from leukemia_tf.training.step_size import resolve_steps_per_execution, step_seconds
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,11 @@ def fit_phases(
                 break
             fitted, validation = cut.head, features.val
         steps = steps_per_epoch if steps_per_epoch is not None else _cardinality(train)
+        first_epoch = state["epoch"] + 1 if resuming else 0
+        if features is not None:
+            batches = features.train(first_epoch)
+        elif callable(train):
+            batches = train(before + first_epoch)
         # A validation that was filled up gives its filling the weight 0, and then metrics must look at weights.
         measured = "weighted_metrics" if len(getattr(validation, "element_spec", ())) == 3 else "metrics"
         fitted.compile(
@@ -180,10 +186,15 @@ def fit_phases(
             loss=make_loss(outputs=outputs) if loss == "auto" else loss,
             **{measured: make_metrics(outputs, monitor) if metrics == "auto" else list(metrics)},
             jit_compile=jit,
-            steps_per_execution=resolve_steps_per_execution(steps_per_execution, steps, cached=features is not None),
+            steps_per_execution=resolve_steps_per_execution(
+                steps_per_execution,
+                steps,
+                lambda: step_seconds(fitted, batches, (steps or 0) * phase.epochs, cached=features is not None),
+            ),
         )
         # Variables that appear during the first step make TensorFlow trace the step twice.
         fitted.optimizer.build(fitted.trainable_variables)
+        fuse_update(fitted.optimizer, fitted.trainable_variables, (steps or 0) * phase.epochs, jit_compile=jit)
         # ---- callbacks ---------------------------------------------------------------------------------------
         best.phase, best.live = number, live if features is not None else None
         listed = [StopOnNaN(), _Reseed(student, seed, number)]
@@ -218,11 +229,8 @@ def fit_phases(
             after = sum(later.epochs for later in phases[number + 1 :])
             listed.append(ProgressLine(phase.name, number=number + 1, phases=len(phases), epochs_after=after))
         # ---- fit ---------------------------------------------------------------------------------------------
-        first_epoch = saver.restore(fitted)["epoch"] + 1 if resuming else 0
-        if features is not None:
-            batches = features.train(first_epoch)
-        elif callable(train):
-            batches = train(before + first_epoch)
+        if resuming:
+            saver.restore(fitted)
         fitted.fit(
             batches,
             validation_data=validation,
@@ -244,24 +252,6 @@ def fit_phases(
     frame = pd.DataFrame(history)
     frame.attrs["complete"] = bool(not phases or (state and state["phase_done"] and state["phase"] == len(phases) - 1))
     return frame
-
-
-def make_optimizer(phase: Phase, steps_per_epoch: int | None) -> keras.optimizers.Optimizer:
-    """The optimizer of a phase, with its schedule.
-
-    Raises:
-        InputError: for an unknown optimizer or argument, or a schedule over an unknown number of steps.
-    """
-    rate = make_schedule(phase, steps_per_epoch)
-    try:
-        constructor = type(keras.optimizers.get(phase.optimizer))
-        accumulate = {"gradient_accumulation_steps": phase.accumulate} if phase.accumulate > 1 else {}
-        return constructor(learning_rate=rate, **accumulate, **phase.optimizer_config)
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"`optimizer` of phase `{phase.name}` is the name of a Keras optimizer and `optimizer_config` holds its "
-            f"arguments. Received: {phase.optimizer!r}, {phase.optimizer_config} ({str(error).splitlines()[0]})"
-        ) from error
 
 
 class _Reseed(keras.callbacks.Callback):

@@ -11,7 +11,7 @@ from keras import layers
 from leukemia_tf.data.pipeline import fill_last_batch
 from leukemia_tf.errors import InputError
 from leukemia_tf.training import Phase, fit_phases
-from leukemia_tf.training.runtime import resolve_steps_per_execution
+from leukemia_tf.training.step_size import CALL_SECONDS, resolve_steps_per_execution, step_seconds
 from tests.training.tiny import PHASES, STEPS, arrays, make_model, train_batches, val_batches
 
 SGD = {"optimizer": "sgd", "learning_rate": 0.05}
@@ -54,9 +54,10 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
         Phase("p", accumulate=0)
 
 
-def test_weights_do_not_depend_on_steps_per_execution(tmp_path):
+def test_weights_do_not_depend_on_steps_per_execution(tmp_path, monkeypatch):
+    monkeypatch.setattr("leukemia_tf.training.trainer.step_seconds", lambda *_, **__: CALL_SECONDS / 0.02 / 3)
     results = []
-    for steps in (1, 3, 4):  # three does not divide an epoch's four, so that two are taken
+    for steps in (1, 3, "auto"):  # three does not divide an epoch's four, so that two are taken; "auto" takes four
         model = make_model()
         history = fit_phases(
             model, train_batches, val_batches(), PHASES[:1], tmp_path / str(steps), steps_per_epoch=STEPS,
@@ -69,12 +70,33 @@ def test_weights_do_not_depend_on_steps_per_execution(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "epoch", "cached", "expected"),
-    [(1, 10, False, 1), (4, 10, False, 2), (5, 10, True, 5), (8, None, False, 1), ("auto", 64, False, 1),
-     ("auto", 64, True, 32), ("auto", 683, True, 1), ("auto", 50, True, 25), (99, 7, False, 7)],
-)  # fmt: skip
-def test_an_epoch_ends_where_a_call_ends(wanted, epoch, cached, expected):
-    assert resolve_steps_per_execution(wanted, epoch, cached=cached) == expected
+    ("wanted", "epoch", "expected"), [(1, 10, 1), (4, 10, 2), (5, 10, 5), (8, None, 1), (99, 7, 7)]
+)
+def test_an_epoch_ends_where_a_call_ends(wanted, epoch, expected):
+    assert resolve_steps_per_execution(wanted, epoch) == expected
+
+
+@pytest.mark.parametrize(
+    ("calls", "epoch", "expected"),  # how many calls a step costs as much as, times 50: steps a call that are wanted
+    [(1, 64, 1), (3.5, 64, 4), (3.5, 187, 11), (3.5, 683, 1), (40, 50, 50), (1000, 640, 64), (1000, None, 1)],
+)
+def test_the_smallest_number_for_which_calls_cost_little(calls, epoch, expected):
+    assert resolve_steps_per_execution("auto", epoch, lambda: CALL_SECONDS * 50 / calls) == expected
+
+
+def test_measuring_a_step_traces_and_changes_nothing():
+    count = []
+    model = plain_model(count)
+    before = model.get_weights()
+    count.clear()
+    data = batches_of(8, *arrays(16, 0)).repeat()
+    assert step_seconds(model, data, 1, cached=True) == float("inf")  # the batch has no static size
+    fixed = tf.data.Dataset.from_tensors(arrays(8, 0)).repeat()
+    assert step_seconds(model, fixed, 100) == float("inf") and not count  # calls of milliseconds cost less than it
+    assert 0 < step_seconds(model, fixed, 100, cached=True) < 60
+    assert count == [False] * 3 and model.train_function is None
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "fast", 1.5, True])
@@ -83,14 +105,16 @@ def test_wrong_steps_per_execution(wrong):
         resolve_steps_per_execution(wrong, 8)
 
 
-def test_each_phase_traces_once_whatever_the_last_batch_and_however_many_epochs(tmp_path):
+@pytest.mark.parametrize("steps", [1, "auto"])
+def test_each_phase_traces_once_whatever_the_last_batch_and_however_many_epochs(tmp_path, monkeypatch, steps):
+    monkeypatch.setattr("leukemia_tf.training.trainer.step_seconds", lambda *_, **__: CALL_SECONDS)
     count = []
     model = plain_model(count)
     images, labels = arrays(32, 0)
     train, val = batches_of(8, images, labels), batches_of(8, images[:11], labels[:11])
     count.clear()
     phases = [Phase("head", layers="head", epochs=3), Phase("all", epochs=3)]
-    fit_phases(model, train, val, phases, tmp_path, progress=False)
+    fit_phases(model, train, val, phases, tmp_path, steps_per_execution=steps, progress=False)
     assert sorted(count) == [False] * len(phases) + [True] * len(phases)
 
 
@@ -110,3 +134,21 @@ def test_a_filled_validation_measures_the_same(tmp_path, rows):
         found.append(history.drop(columns="phase"))
     assert list(found[0]) == list(found[1]) and {"val_auc", "val_f1_macro", "accuracy"} <= set(found[0])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [{}, {"optimizer": "adamw", "optimizer_config": {"clipnorm": 0.1}, "accumulate": 2}]
+)
+def test_a_fused_update_is_the_same_update(tmp_path, monkeypatch, optimizer):
+    phases = [Phase("all", epochs=2, schedule="cosine", **optimizer)]
+    found = []
+    for worth, expected in ((1e9, 0), (0, 1)):
+        monkeypatch.setattr("leukemia_tf.training.optimizer._WORTH_IT", worth)
+        model = plain_model()
+        fit_phases(
+            model, batches_of(8, *arrays(32, 0)), None, phases, tmp_path / str(worth), monitor="loss", progress=False
+        )
+        assert ("apply" in vars(model.optimizer)) == bool(expected)
+        found.append([*model.get_weights(), *(variable.numpy() for variable in model.optimizer.variables)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.training import Phase, fit_phases, resolve_jit_compile
 from leukemia_tf.training.runtime import reseed
-from leukemia_tf.training.trainer import make_optimizer
+from leukemia_tf.training.optimizer import make_optimizer
 from tests.training.tiny import STEPS, arrays, make_model, train_batches, val_batches
 
 
