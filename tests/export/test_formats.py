@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import leukemia_tf.export.runners as runners
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.evaluation import Calibration
 from leukemia_tf.export.graph import Served
@@ -70,11 +71,11 @@ def case(request, pixels):
     return [f"class {index}" for index in range(request.param)], model, found
 
 
-def opened(folder, name: str, content: bytes) -> Runner:
+def opened(folder, name: str, content: bytes, **options) -> Runner:
     folder.mkdir(parents=True)
     (folder / FILES[name]).write_bytes(content)
     write_json(folder / "model.json", {})
-    return Runner(folder, name)
+    return Runner(folder, name, **options)
 
 
 def expected(calibration, classes, raw) -> np.ndarray:
@@ -112,6 +113,29 @@ def test_a_batch_of_any_size_gives_the_same_rows(case, pixels, tmp_path):
             np.testing.assert_allclose(runner(pixels[start:stop])["probabilities"], raw[start:stop], atol=2e-6)
         assert runner(pixels[:5])["features"].shape == (5, model.get_layer("logits").input.shape[1])
         assert runner(np.float32(pixels[:2]))["logits"].shape == (2, model.get_layer("logits").units)
+
+
+def test_many_interpreters_give_the_rows_of_one(case, pixels, tmp_path, monkeypatch):
+    from leukemia_tf.export.litert import convert_litert
+
+    classes, model, _ = case
+    threads: list[int] = []
+    interpreter = runners._interpreter
+    monkeypatch.setattr(runners, "_interpreter", lambda path, count: interpreter(path, threads.append(count) or count))
+    content = convert_litert(Served(model, classes=classes, image_size=SIZE))
+    one = opened(tmp_path / "one", "litert", content, threads=1)
+    three = opened(tmp_path / "three", "litert", content, threads=3)
+    for count in (1, 11, 12, 59, 60, 5):
+        found, expected = three(pixels[:count]), one(pixels[:count])
+        assert sorted(found) == sorted(expected)
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6, err_msg=f"{name}, {count}")
+    assert threads == [1, 3, 1, 1, 1]
+    # Where they would not fit beside each other there are fewer, with the same threads together.
+    monkeypatch.setattr(runners, "_MOST_BYTES", 2 * len(content))
+    threads.clear()
+    opened(tmp_path / "two", "litert", content, threads=5)(pixels)
+    assert threads == [5, 2, 2]
 
 
 def test_eight_bits_inside_floats_outside(case, pixels, tmp_path):
