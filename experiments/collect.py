@@ -243,14 +243,19 @@ def inference_rows(inference: pd.DataFrame) -> pd.DataFrame:
 
 
 def folder_rows(folders: pd.DataFrame) -> pd.DataFrame:
-    """Images of a folder relative to the model alone, and to reading and model one after the other."""
+    """Images of a folder relative to the model alone, and to the best that the processors can do with both."""
+    threads = [f"{count} of {cpus} processors" for count, cpus in zip(folders["threads"], folders["cpus"])]
     return pd.DataFrame(
         {
             "model": folders["run"],
             "format": "`" + folders["format"] + "`",
+            "the model's": threads,
             "images": [f"{count:,} of {side} px" for count, side in zip(folders["images"], folders["side"])],
+            "processor ms an image: reading, model": [
+                f"{row.cpu_reading:.2f}, {row.cpu_model:.2f}" for row in folders.itertuples()
+            ],
             "relative to the model alone": ratio(folders["to_model"]),
-            "relative to first reading, then the model": ratio(folders["to_sum"]),
+            "relative to the best": ratio(folders["to_best"]),
         }
     )
 
@@ -260,6 +265,7 @@ def start_rows(start: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "command": "`" + start["what"] + "`",
+            "model": start["run"].fillna(""),
             "seconds": [f"{row.seconds:.2f} [{row.least:.2f}, {row.most:.2f}]" for row in start.itertuples()],
             "of them processor": [f"{value:.2f}" for value in start["cpu_seconds"]],
             "goal": [f"{goal:g}, {'met' if met else 'not met'}" for goal, met in zip(start["goal"], start["met"])],

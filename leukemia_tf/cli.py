@@ -95,6 +95,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         "starts fastest, litert, onnx or saved_model, and keras where there is none",
     )
     predict.add_argument("--batch-size", type=int, default=32, help="images a step (default: 32)")
+    predict.add_argument("--threads", type=int, default=0, help="of litert and onnx (default: all processors)")
     _common_arguments(predict, _predict)
 
     add_compare_command(commands)
@@ -241,6 +242,7 @@ def _predict(options: argparse.Namespace) -> int:
         write=sys.stdout.buffer.write,
         format=form,
         batch_size=options.batch_size,
+        threads=options.threads,
         skip_broken=options.skip_broken,
         progress=not options.quiet,
     )

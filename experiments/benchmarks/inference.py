@@ -1,30 +1,37 @@
 """How fast a trained run answers in each format, what 8 bits cost in accuracy, and how well reading hides behind it.
 
     python experiments/benchmarks/inference.py [RUN ...]
-    python experiments/benchmarks/inference.py runs/cnn_se runs/mobilenetv2
+    python experiments/benchmarks/inference.py runs/cnn_se runs/mobilenetv2 --side 360
+    python experiments/benchmarks/inference.py --quick                                   # two minutes
 
 Without a RUN a small network is trained on the embedded sample first, whose speed is that of any other with its shape.
 Every RUN is exported to all formats where it has not been. Calls of all formats take turns, so that a busy machine
-slows all of them alike: read the ratios, not the milliseconds. Writes to experiments/results/benchmarks:
+slows all of them alike: read the ratios, not the milliseconds. Rows of other runs in the same files stay. Writes to
+experiments/results/benchmarks, or to --output:
 
 - inference.csv: run; image_size; format; megabytes; batch; ms (median of a call); to_predict (speed relative to
   ``model.predict`` at the same batch); accuracy_keras, accuracy_lost, lost_low, lost_high (test images, 95 % paired
-  bootstrap; on the rows of batch 1); test_images.
-- inference_folder.csv: run; format; images; reading (images a second that reading alone manages); model (pixels in
-  memory, batches of 32); folder (`leukemia-tf predict` on files); to_model (folder relative to model); to_slower
-  (relative to the slower of reading and model, the best that two stages side by side can reach); to_sum (relative to
-  one after the other: above 1, reading hides); peak_mb (of the process so far).
-- inference.png, from both.
+  bootstrap; on the rows of batch 1); test_images; float_layers (of 8 bits).
+- inference_folder.csv: run; format; threads (of the model: all, or all but the one that is left to reading); images;
+  side; reading, model (pixels in memory, batches of 32), folder (`leukemia-tf predict` on files): images a second,
+  the first two measured before and after the third; cpu_reading, cpu_model, cpu_folder: processor milliseconds an
+  image; to_model (folder relative to the model); to_slower (to the slower of reading and model); to_best (to the best
+  that this many processors can do: no faster than either, nor than all processors at work on both); peak_mb (of the
+  process so far).
+- inference_goals.csv: run; goal; wanted; measured; met.
+- inference.png, from the first two.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import statistics
 import tempfile
 import time
+from typing import Any, Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -41,9 +48,9 @@ from leukemia_tf.data.threads import map_threads  # noqa: E402
 from leukemia_tf.evaluation import compare_predictions, save_figure  # noqa: E402
 from leukemia_tf.evaluation.predictions import plain_columns  # noqa: E402
 from leukemia_tf.export.runners import Runner  # noqa: E402
-from leukemia_tf.files import atomic_path  # noqa: E402
+from leukemia_tf.files import atomic_path, read_json  # noqa: E402
 from leukemia_tf.recipes import get_recipe, load_run  # noqa: E402
-from leukemia_tf.recipes.answering import open_model  # noqa: E402
+from leukemia_tf.recipes.answering import EXPORTS_FILE, open_model  # noqa: E402
 from leukemia_tf.recipes.environment import peak_memory_mb  # noqa: E402
 from leukemia_tf.recipes.export import export_run  # noqa: E402
 from leukemia_tf.recipes.predict_stream import predict_files  # noqa: E402
@@ -54,18 +61,27 @@ from leukemia_tf.recipes.train_recipe import for_source, train_recipe  # noqa: E
 RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 EXPORTS = ["saved_model", "litert", "litert-int8", "onnx"]
 PREDICT, FUNCTION = "model.predict", "tf.function"
+SPEEDS = {"litert": 5.0, "litert-int8": 10.0}
+"""Goals: so many times as fast as ``model.predict`` at batch 1; points of accuracy that 8 bits may cost; and which part
+of a speed a folder reaches where the rest of the work is hidden."""
+POINTS, HIDDEN = 0.5, 0.9
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> pd.DataFrame:
+    """Measure, write the files, and return the goals."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="*", metavar="RUN", help="folders of finished runs")
     parser.add_argument("--calls", type=int, default=40, help="timed calls a format")
     parser.add_argument("--files", type=int, default=10_000, help="images of the folder")
     parser.add_argument("--side", type=int, default=0, help="side of the folder's images; 0 takes the run's own size")
-    options = parser.parse_args()
+    parser.add_argument("--output", type=pathlib.Path, default=RESULTS, help="folder of the files")
+    parser.add_argument("--quick", action="store_true", help="few calls and files")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.calls, options.files = 12, 1500
+    answers, folders = [], []
     with tempfile.TemporaryDirectory() as scratch:
-        paths = options.runs or [str(small_run(pathlib.Path(scratch)).path)]
-        answers, folders = [], []
+        paths = options.runs or [str(small_run(pathlib.Path(scratch), epochs=1 if options.quick else 2).path)]
         for path in paths:
             run = load_run(path)
             if not all((run.path / name).exists() for name in EXPORTS):
@@ -74,18 +90,52 @@ def main() -> None:
             answers += answer_rows(run, pixels, test, options.calls)
             folders += folder_rows(run, pixels, pathlib.Path(scratch), options)
     facts = {"cpus": os.cpu_count(), "tensorflow": tf.__version__, "keras": keras.__version__}
-    frames = [pd.DataFrame(rows).assign(**facts) for rows in (answers, folders)]
-    for frame, name in zip(frames, ("inference.csv", "inference_folder.csv")):
-        with atomic_path(RESULTS / name) as temporary:
-            frame.to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
-        print(frame.to_string())
-    draw(*frames)
+    options.output.mkdir(parents=True, exist_ok=True)
+    answers = written(options.output / "inference.csv", pd.DataFrame(answers).assign(**facts))
+    folders = written(options.output / "inference_folder.csv", pd.DataFrame(folders).assign(**facts))
+    goals = goal_rows(answers, folders)
+    written(options.output / "inference_goals.csv", goals)
+    draw(answers, folders, options.output)
+    print(answers.to_string(), folders.to_string(), goals.to_string(), sep="\n")
+    return goals
 
 
-def small_run(scratch: pathlib.Path) -> Run:
+def written(file: pathlib.Path, new: pd.DataFrame) -> pd.DataFrame:
+    """Write `new` and the rows that the file has of other runs."""
+    frame = new
+    if file.exists():
+        before = pd.read_csv(file)
+        frame = pd.concat([before[~before["run"].isin(new["run"])], new], ignore_index=True)
+    with atomic_path(file) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
+    return frame
+
+
+def goal_rows(answers: pd.DataFrame, folders: pd.DataFrame) -> pd.DataFrame:
+    """Each goal of each run, what was measured, and whether that meets it."""
+    rows = []
+
+    def row(run: str, goal: str, wanted: float, measured: float, met: bool) -> None:
+        rows.append({"run": run, "goal": goal, "wanted": wanted, "measured": measured, "met": bool(met)})
+
+    for run, part in answers[answers["batch"] == 1].groupby("run", sort=False):
+        part = part.set_index("format")
+        for name, wanted in SPEEDS.items():
+            measured = part.loc[name, "to_predict"]
+            row(run, f"{name}, batch 1, times as fast as model.predict, at least", wanted, measured, measured >= wanted)
+        lost = 100 * part.loc["litert-int8", "accuracy_lost"]
+        row(run, "litert-int8, points of accuracy lost, less than", POINTS, lost, lost < POINTS)
+    for place in folders.itertuples():
+        what = f"{place.format}, {place.threads} threads for the model, a folder of {place.images:,}"
+        row(place.run, f"{what}, relative to the model, at least", HIDDEN, place.to_model, place.to_model >= HIDDEN)
+        row(place.run, f"{what}, relative to the best, at least", HIDDEN, place.to_best, place.to_best >= HIDDEN)
+    return pd.DataFrame(rows)
+
+
+def small_run(scratch: pathlib.Path, epochs: int = 2) -> Run:
     """A network of the size of system 003, trained for seconds."""
     recipe = for_source(get_recipe("bloodmnist_cnn_se"), None)
-    phases = tuple(phase.__class__(**{**phase.__dict__, "epochs": 2}) for phase in recipe.phases)
+    phases = tuple(phase.__class__(**{**phase.__dict__, "epochs": epochs}) for phase in recipe.phases)
     return train_recipe(recipe.__class__(**{**recipe.__dict__, "phases": phases}), scratch / "run")
 
 
@@ -118,6 +168,7 @@ def answer_rows(run: Run, pixels: np.ndarray, test: pd.DataFrame, calls: int) ->
     rows = []
     asked = callers(run)
     lost = accuracy_lost(run, asked, pixels, test)
+    layers = next(row for row in read_json(run.path / EXPORTS_FILE) if row["format"] == "litert-int8")["float_layers"]
     for batch in (1, 32):
         images = [np.float32(pixels[start : start + batch]) for start in range(0, batch * 8, batch)]
         images = [part for part in images if len(part) == batch]
@@ -143,6 +194,7 @@ def answer_rows(run: Run, pixels: np.ndarray, test: pd.DataFrame, calls: int) ->
                     "to_predict": median[PREDICT] / median[name],
                     **(lost.get(name, {}) if batch == 1 else {}),
                     "test_images": len(pixels),
+                    "float_layers": layers if name == "litert-int8" else None,
                 }
             )
             print(rows[-1], flush=True)
@@ -177,40 +229,78 @@ def accuracy_lost(run: Run, asked: dict, pixels: np.ndarray, test: pd.DataFrame)
     }
 
 
+@dataclasses.dataclass
+class Stage:
+    """How many images took how long, altogether."""
+
+    images: int = 0
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def measure(self, images: int, work: Callable[[], Any]) -> None:
+        """Add what `work` takes on so many images."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        work()
+        self.wall += time.perf_counter() - wall
+        self.cpu += time.process_time() - cpu
+        self.images += images
+
+    @property
+    def rate(self) -> float:
+        """Images a second."""
+        return self.images / self.wall
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor milliseconds an image."""
+        return 1e3 * self.cpu / self.images
+
+
 def folder_rows(run: Run, pixels: np.ndarray, scratch: pathlib.Path, options: argparse.Namespace) -> list[dict]:
     """Images a second: read alone, model alone, and both side by side on files."""
     folder = scratch / f"files-{run.path.name}"
     files = write_files(folder, pixels, options.files, options.side)
-    size = run.info["image_size"]
-    began = time.perf_counter()
-    for _ in map_threads(lambda path: resize_image(read_with_pillow(path), size), files):
-        pass
-    reading = len(files) / (time.perf_counter() - began)
+    size, cpus = run.info["image_size"], os.cpu_count() or 1
+    pieces = [pixels[start : start + 32] for start in range(0, 32 * (min(len(pixels), 512) // 32), 32)]
+
+    def read(count: int) -> None:
+        for _ in map_threads(lambda path: resize_image(read_with_pillow(path), size), files[:count]):
+            pass
+
     rows = []
-    for name in ("keras", "litert", "litert-int8"):
-        ask = open_model(run, name)
-        batches = [pixels[start : start + 32] for start in range(0, 32 * (len(pixels) // 32), 32)]
-        ask(batches[0])
-        count = 0
-        began = time.perf_counter()
-        while count < min(len(files), 4000):
-            count += len(ask(batches[count // 32 % len(batches)])[0])
-        model = count / (time.perf_counter() - began)
-        began = time.perf_counter()
-        predict_files(run, [folder], output=scratch / f"{run.path.name}-{name}.csv", format=name)
-        both = len(files) / (time.perf_counter() - began)
+    for name, threads in (("keras", cpus), ("litert", cpus), ("litert-int8", cpus), ("litert", max(1, cpus - 1))):
+        ask = open_model(run, name, threads=threads)
+        ask(pieces[0])
+        reading, model, both = Stage(), Stage(), Stage()
+        part = min(len(files), 2048) // 32 * 32
+
+        def alone() -> None:
+            reading.measure(part, lambda: read(part))
+            model.measure(part, lambda: [ask(pieces[step % len(pieces)]) for step in range(part // 32)])
+
+        alone()
+        output = scratch / f"{run.path.name}-{name}-{threads}.csv"
+        both.measure(
+            len(files), lambda: predict_files(run, [folder], output=output, format=name, threads=threads)
+        )
+        alone()
+        best = min(reading.rate, model.rate, 1e3 * cpus / (reading.cpu_ms + model.cpu_ms))
         rows.append(
             {
                 "run": run.path.name,
                 "format": name,
+                "threads": threads,
                 "images": len(files),
                 "side": Image.open(files[0]).width,
-                "reading": reading,
-                "model": model,
-                "folder": both,
-                "to_model": both / model,
-                "to_slower": both / min(reading, model),
-                "to_sum": both * (1 / model + 1 / reading),
+                "reading": reading.rate,
+                "model": model.rate,
+                "folder": both.rate,
+                "cpu_reading": reading.cpu_ms,
+                "cpu_model": model.cpu_ms,
+                "cpu_folder": both.cpu_ms,
+                "to_model": both.rate / model.rate,
+                "to_slower": both.rate / min(reading.rate, model.rate),
+                "to_best": both.rate / best,
                 "peak_mb": peak_memory_mb(),
             }
         )
@@ -234,22 +324,24 @@ def write_files(folder: pathlib.Path, pixels: np.ndarray, count: int, side: int)
     return files
 
 
-def draw(answers: pd.DataFrame, folders: pd.DataFrame) -> None:
-    """Speed relative to ``model.predict``, and folders relative to the model alone."""
+def draw(answers: pd.DataFrame, folders: pd.DataFrame, output: pathlib.Path) -> None:
+    """Speed relative to ``model.predict``, and folders relative to the model alone and to the best."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     single = answers[answers["batch"] == 1].pivot(index="format", columns="run", values="to_predict")
-    single = single.reindex([PREDICT, FUNCTION, *EXPORTS])
-    single.plot.barh(ax=left, logx=True)
-    left.axvline(5, color="grey", linestyle=":")
-    left.axvline(10, color="grey", linestyle=":")
-    left.set(title="speed at batch 1, model.predict = 1", ylabel="")
-    folders.pivot(index="format", columns="run", values="to_model").plot.barh(ax=right)
+    single.reindex([PREDICT, FUNCTION, *EXPORTS]).plot.barh(ax=left, logx=True)
+    for goal in SPEEDS.values():
+        left.axvline(goal, color="grey", linestyle=":")
+    left.set(title="speed at batch 1, model.predict = 1 (dotted: goals)", ylabel="")
+    label = folders["run"] + ", " + folders["format"] + ", " + folders["threads"].astype(str) + " threads"
+    shown = folders.set_index(label)[["to_model", "to_best"]]
+    shown.columns = ["the model alone", "the best that the processors can do"]
+    shown.plot.barh(ax=right)
     right.axvline(1, color="grey", linestyle=":")
-    right.set(title="a folder's images a second, the model alone = 1", ylabel="")
-    save_figure(RESULTS / "inference.png", figure)
+    right.set(title="a folder's images a second, relative to", ylabel="", xlabel="")
+    save_figure(output / "inference.png", figure)
 
 
 if __name__ == "__main__":

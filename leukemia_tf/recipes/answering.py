@@ -50,7 +50,7 @@ def fastest_format(run: Run) -> str:
     return "keras"
 
 
-def open_model(run: Run, format: str) -> Callable[[np.ndarray], Answer]:
+def open_model(run: Run, format: str, *, threads: int = 0) -> Callable[[np.ndarray], Answer]:
     """A function of pixels as they were read, uint8 (B, S, S, 3).
 
     Only ``keras`` and ``saved_model`` load TensorFlow.
@@ -58,6 +58,7 @@ def open_model(run: Run, format: str) -> Callable[[np.ndarray], Answer]:
     Args:
         run: a finished training.
         format: one of `FORMATS`; ``keras`` is the run's own model, also one of scikit-learn.
+        threads: of LiteRT and ONNX Runtime; 0 for as many as there are processors.
 
     Raises:
         InputError: for an unknown format, an export that is missing or of another model, or a runtime that is not
@@ -83,7 +84,7 @@ def open_model(run: Run, format: str) -> Callable[[np.ndarray], Answer]:
             f"`{folder}` is an export of the run's model: leukemia-tf export RUN --to {format} writes it again. "
             "Received: that of an earlier one"
         )
-    runner = Runner(folder, format)
+    runner = Runner(folder, format, threads=threads)
     return lambda pixels: scores(runner(prepared(pixels)))
 
 

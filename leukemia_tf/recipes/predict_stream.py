@@ -52,6 +52,7 @@ def predict_files(
     write: Callable[[bytes], Any] | None = None,
     format: str = AUTO,
     batch_size: int = 32,
+    threads: int = 0,
     skip_broken: bool = False,
     progress: bool = False,
 ) -> int:
@@ -65,6 +66,8 @@ def predict_files(
         format: ``keras`` (the run's own model); one of its exports, ``saved_model``, ``litert``, ``litert-int8``,
             ``onnx``; or ``auto``, see `chosen_format`.
         batch_size: images a step.
+        threads: of LiteRT and ONNX Runtime; 0 for as many as there are processors. Images are read by as many as there
+            are processors in any case.
         skip_broken: leave out files that cannot be read, and count them in the log.
         progress: show progress on standard error.
 
@@ -78,9 +81,11 @@ def predict_files(
     """
     if batch_size < 1:
         raise InputError(f"`batch_size` is 1 or more. Received: {batch_size}")
+    if threads < 0:
+        raise InputError(f"`threads` is 1 or more, or 0 for all processors. Received: {threads}")
     files = ImageFiles(images)
     format = chosen_format(run, format, output)
-    decision, ask = run.decision, open_model(run, format)
+    decision, ask = run.decision, open_model(run, format, threads=threads)
     rows = PredictionFile(output, _origin(run, format)) if output is not None else _Pieces(write)
     broken = _Broken()
     rate = RateLine(max(len(files) - rows.kept, 0), "predicting images", progress)

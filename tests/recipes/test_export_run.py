@@ -211,21 +211,37 @@ def test_the_command_says_what_it_found_and_fails_beyond_a_bound(run, tmp_path, 
     assert cli.main([*arguments, "--max-difference", "2"]) == 2
 
 
-def test_eight_bits_that_lose_accuracy_get_more_float32(run, tmp_path, monkeypatch):
-    """The first two tries are made to lose all; the third is what is kept."""
-    tried: list[dict] = []
-    compare = export._Checked.compare
+@pytest.mark.parametrize(
+    "losses, kept",
+    [
+        ([0.9, 0.9, 0.0], 2),  # the third is within the bound of .005
+        ([0.002, 0.0, 0.0], 1),  # within half of it at once
+        ([0.004, 0.003, 0.0045], 1.5),  # within it, but not by half: the least of all
+    ],
+)
+def test_eight_bits_that_lose_accuracy_get_more_float32(run, tmp_path, monkeypatch, losses, kept):
+    tried: list[float] = []
+    left = [1, 1.5, 2]
+
+    def write(checked, name, folder, layers):
+        folder.mkdir()
+        (folder / "model.tflite").write_bytes(bytes([int(10 * layers)]))
 
     def losing(self, folder, name):
-        tried.append({**compare(self, folder, name), "accuracy_loss": 0.0 if len(tried) == 2 else 0.9})
-        return tried[-1]
+        tried.append(losses[len(tried)])
+        return {
+            "images": 8, "max_difference": 0.1, "agreement": 1.0, "accuracy_loss": tried[-1], "loss_low": 0.0,
+            "loss_high": 0.0,
+        }  # fmt: skip
 
     # Three convolutions and two dense layers: half of all layers is less than three.
     assert export._float_layers(run.model) == [1]
     monkeypatch.setattr(export._Checked, "compare", losing)
-    monkeypatch.setattr(export, "_float_layers", lambda model: [1, 1, 2])
-    table = export_run(run, ["litert-int8"], output=tmp_path, calibration_images=4, progress=False)
-    assert len(tried) == 3 and table["float_layers"].tolist() == [2]
+    monkeypatch.setattr(export, "_write", write)
+    monkeypatch.setattr(export, "_float_layers", lambda model: left)
+    table = export_run(run, ["litert-int8"], output=tmp_path, progress=False)
+    assert table["float_layers"].tolist() == [kept] and len(tried) == (1 if kept == 1 else 3)
+    assert (tmp_path / "litert-int8" / "model.tflite").read_bytes() == bytes([int(10 * kept)])
 
 
 def test_an_export_of_an_earlier_model_is_refused(run, folder, tmp_path):
@@ -312,6 +328,14 @@ def test_auto_goes_on_with_the_format_that_a_file_was_begun_with(run, folder, tm
     same(read(file), read_bytes(whole, tmp_path), 1e-6)
     assert chosen_format(run, "keras", file) == "keras"
     assert chosen_format(run, "auto", tmp_path / "new.csv") == chosen_format(run, "auto") == "litert"
+
+
+@pytest.mark.parametrize("name", ["litert", "onnx"])
+def test_one_thread_gives_the_same_rows(run, folder, rows, name, tmp_path):
+    predict_files(run, [folder], output=tmp_path / "p.csv", format=name, threads=1)
+    same(read(tmp_path / "p.csv"), rows, 1e-5)
+    with pytest.raises(InputError, match="`threads` is 1 or more, or 0"):
+        predict_files(run, [folder], write=bytes, threads=-1)
 
 
 def test_a_killed_prediction_goes_on(run, folder, tmp_path):
