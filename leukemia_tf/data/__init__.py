@@ -39,6 +39,8 @@ __getattr__, __dir__, __all__ = attach(
         "BrokenImage": "decode",
         "resize_images": "resize",
         "load_pixels": "pixels",
+        "PixelReader": "pixel_reader",
+        "PendingPixels": "pixel_reader",
         "make_pipeline": "pipeline",
         "steps_per_epoch": "pipeline",
         "class_weights": "balance",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
+import PIL
 import tensorflow as tf
 
 import leukemia_tf
@@ -27,6 +28,7 @@ from leukemia_tf.data.augment.policy import get_policy
 from leukemia_tf.data.augment.python_calls import python_call
 from leukemia_tf.data.balance import label_indices
 from leukemia_tf.data.cache import cache_dir
+from leukemia_tf.data.pixel_reader import PendingPixels
 from leukemia_tf.files import atomic_path
 
 if TYPE_CHECKING:
@@ -38,16 +40,20 @@ log = logging.getLogger(__name__)
 
 _TRAILER = struct.Struct("<4sI")
 _MAGIC = b"crc1"
-_CODE = ("data/augment", "data/pipeline.py", "data/balance.py", "data/features.py", "layers")
+_CODE = (
+    "data/augment", "data/pipeline.py", "data/balance.py", "data/features.py", "data/pixel_sources.py",
+    "data/decode.py", "data/decode_pillow.py", "data/resize.py", "layers",
+)  # fmt: skip
 """Sources that images and features follow from, besides the configuration of the network."""
 _PART = 1 << 24
 
 
-def batches_key(pixels: np.ndarray, table: pd.DataFrame, manifest: Manifest, **options) -> str:
+def batches_key(pixels: np.ndarray | PendingPixels, table: pd.DataFrame, manifest: Manifest, **options) -> str:
     """Hash of all that the batches of a pipeline follow from: pixels, labels, options, this code and TensorFlow.
 
     Args:
-        pixels: uint8 [N, S, S, 3] as the pipeline gets them, colour and size included.
+        pixels: uint8 [N, S, S, 3] as the pipeline gets them, colour and size included. Of those still being read the
+            hash is of the images' files and the size, so that nothing is waited for.
         table: its rows.
         manifest: gives the classes.
         **options: the further arguments of :func:`leukemia_tf.data.make_pipeline`.
@@ -58,6 +64,9 @@ def batches_key(pixels: np.ndarray, table: pd.DataFrame, manifest: Manifest, **o
     text = json.dumps([options, list(manifest.classes), list(pixels.shape), versions, _code_hash()], sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     digest.update(label_indices(table, manifest.classes).tobytes())
+    if isinstance(pixels, PendingPixels):
+        digest.update(f"{pixels.key} {PIL.__version__}".encode())
+        return digest.hexdigest()
     step = max(1, _PART // max(1, pixels[:1].nbytes))
     for start in range(0, len(pixels), step):
         digest.update(np.ascontiguousarray(pixels[start : start + step]).data)

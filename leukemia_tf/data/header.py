@@ -140,6 +140,27 @@ def jpeg_is_complete(data: bytes) -> bool:
     return data.rfind(b"\xff\xd9", place) >= 0
 
 
+def looks_whole(data: bytes, header: Header) -> bool:
+    """Whether a file is as long as its header and its marks say, without decoding it; False where only that would tell.
+
+    A JPEG has its end-of-image marker, the chunks of a PNG up to the last one have the checksums that they carry, an
+    uncompressed BMP has as many rows as it announces.
+    """
+    if header.format == "JPEG":
+        return jpeg_is_complete(data)
+    if header.format == "PNG":
+        try:
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                image.verify()
+        except Exception:  # as in `read_settings`; decoding will say what it is
+            return False
+        return True
+    if header.format == "BMP" and data[14] >= 40 and data[30:34] in (b"\0\0\0\0", b"\3\0\0\0"):
+        row = (header.width * header.bits + 31) // 32 * 4
+        return len(data) >= int.from_bytes(data[10:14], "little") + row * header.height
+    return False
+
+
 def _too_large(received: str) -> str:
     return f"at most {MAX_PIXELS // 1_000_000} megapixels are accepted (it was not decoded); received {received}"
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from leukemia_tf.data.augment.policy import Policy, get_policy
 from leukemia_tf.data.augment.python_calls import python_call
 from leukemia_tf.data.balance import BALANCES, epoch_length, epoch_order, label_indices
+from leukemia_tf.data.pixel_reader import PendingPixels
 from leukemia_tf.data.pixels import load_pixels
 from leukemia_tf.errors import InputError
 
@@ -34,7 +35,7 @@ def make_pipeline(
     repeat: int | None = None,
     labels: str = "auto",
     balance: str = "none",
-    pixels: np.ndarray | None = None,
+    pixels: np.ndarray | PendingPixels | None = None,
     known: dict[str, np.ndarray] | None = None,
     num_parallel_calls: int | None = None,
 ) -> tf.data.Dataset:
@@ -60,8 +61,9 @@ def make_pipeline(
             or "auto": binary for two classes.
         balance: "none", or "oversample" to show every class equally often when training, see
             :func:`leukemia_tf.data.balance.epoch_order`.
-        pixels: uint8 ``[N, S, S, 3]``, RGB, row ``i`` for row ``i`` of the table; an array or a ``np.memmap``.
-            None reads them with :func:`leukemia_tf.data.load_pixels`.
+        pixels: uint8 ``[N, S, S, 3]``, RGB, row ``i`` for row ``i`` of the table; an array, a ``np.memmap``, or those
+            of a :class:`leukemia_tf.data.PixelReader`, of which a batch waits for its own rows alone. None reads them
+            with :func:`leukemia_tf.data.load_pixels`.
         known: what else is known of each image under each of the policy's ``views``, name -> float32 ``[N, views,
             ...]``, when training. Batches are then ``({"image": images, name: values, ...}, labels)``.
         num_parallel_calls: batches prepared at a time; None lets tf.data choose.
@@ -99,7 +101,7 @@ def make_pipeline(
             lambda numbers: np.zeros((len(numbers), *pixels.shape[1:]), np.uint8),
         )
         images = tf.ensure_shape(images, [rows.shape[0], image_size, image_size, 3])
-        return tf.cast(images, tf.float32), tf.gather(targets, rows)
+        return images, tf.gather(targets, rows)
 
     if training:
         dataset = _epochs(indices, batch_size, balance, seed, first_epoch, repeat)
@@ -126,7 +128,12 @@ def make_pipeline(
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
     else:
         dataset = tf.data.Dataset.range(len(table)).batch(batch_size)
-        dataset = dataset.map(gather, num_parallel_calls=parallel, deterministic=True)
+
+        def unchanged(rows):
+            images, encoded = gather(rows)
+            return tf.cast(images, tf.float32), encoded
+
+        dataset = dataset.map(unchanged, num_parallel_calls=parallel, deterministic=True)
     options = tf.data.Options()
     options.deterministic = True
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)

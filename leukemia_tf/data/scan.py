@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from leukemia_tf.data.decode import decode_bytes
-from leukemia_tf.data.header import BrokenImage, read_header
+from leukemia_tf.data.header import BrokenImage, looks_whole, read_header
 from leukemia_tf.data.manifest import Manifest
 from leukemia_tf.data.medmnist import read_array, split_reference
 from leukemia_tf.data.progress import track
@@ -33,7 +33,7 @@ class _Finding:
 
 
 def scan_table(
-    manifest: Manifest, table: pd.DataFrame, *, skip_broken: bool = False, progress: bool = True
+    manifest: Manifest, table: pd.DataFrame, *, skip_broken: bool = False, decode: bool = True, progress: bool = True
 ) -> pd.DataFrame:
     """Read and decode every image once, and fill in `sha256`.
 
@@ -45,6 +45,8 @@ def scan_table(
         table: as `open_data` returns it.
         skip_broken: leave out broken images, and all copies of images whose copies have different labels, instead of
             an error. The result's `attrs["skipped"]` lists them as {"path", "reason"}.
+        decode: False leaves out decoding where `looks_whole` says that the file is not cut short, which takes a tenth
+            of the time; for callers that decode every image afterwards anyway, and then find what is damaged within.
         progress: show progress on a terminal, log one line otherwise.
 
     Returns:
@@ -57,7 +59,7 @@ def scan_table(
     with warnings.catch_warnings():
         # Pillow warns about odd metadata; what matters is whether the pixels can be read.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        findings = _read_all(manifest, table, progress)
+        findings = _read_all(manifest, table, decode, progress)
     result = table.copy()
     result["sha256"] = pd.Series([finding.sha256 for finding in findings], index=table.index, dtype="str")
     skipped = [
@@ -85,12 +87,12 @@ def scan_table(
     return result
 
 
-def _read_all(manifest: Manifest, table: pd.DataFrame, progress: bool) -> list[_Finding]:
+def _read_all(manifest: Manifest, table: pd.DataFrame, decode: bool, progress: bool) -> list[_Finding]:
     findings: list[_Finding] = [_Finding()] * len(table)
     from_array = table["index"].notna().to_numpy()
     paths = table["path"].to_numpy()
     files = np.flatnonzero(~from_array)
-    scanned = map_threads(lambda row: _scan_file(manifest, paths[row]), files)
+    scanned = map_threads(lambda row: _scan_file(manifest, paths[row], decode), files)
     if len(files):
         for row, finding in track(zip(files, scanned), len(files), "checking images", progress):
             findings[row] = finding
@@ -108,12 +110,13 @@ def _read_all(manifest: Manifest, table: pd.DataFrame, progress: bool) -> list[_
     return findings
 
 
-def _scan_file(manifest: Manifest, path: str) -> _Finding:
+def _scan_file(manifest: Manifest, path: str, decode: bool) -> _Finding:
     try:
         data = read_regular(image_file(manifest, path), path)
         header = read_header(data, path)
-        # Only decoding shows that a file is cut short.
-        decode_bytes(data, header, path)
+        # Only decoding shows all that can be wrong.
+        if decode or not looks_whole(data, header):
+            decode_bytes(data, header, path)
     except BrokenImage as error:
         return _Finding(reason=error.reason)
     return _Finding(

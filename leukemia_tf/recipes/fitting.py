@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from leukemia_tf.errors import InputError
 from leukemia_tf.recipes.colour import IN_THE_MODEL
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from leukemia_tf.data import Manifest
+    from leukemia_tf.data import Manifest, PendingPixels
     from leukemia_tf.training import FeatureCache, TimeBudget
 
 log = logging.getLogger(__name__)
@@ -54,10 +54,11 @@ def fit_network(
     run: Run,
     manifest: Manifest,
     parts: dict[str, pd.DataFrame],
-    pixels: dict[str, np.ndarray],
+    pixels: dict[str, np.ndarray | PendingPixels],
     budget: TimeBudget | None,
     progress: bool,
     teacher: keras.Model | None = None,
+    read_all: Callable[[], Any] = lambda: None,
 ) -> pd.DataFrame:
     """Train a Keras model through the phases.
 
@@ -66,14 +67,19 @@ def fit_network(
         recipe, run: what to train, and the folder.
         manifest: gives the classes.
         parts: rows of each split.
-        pixels: uint8 (N, S, S, 3) of each split, row i of `parts`; with a `teacher` those of ``train`` may be larger.
+        pixels: uint8 (N, S, S, 3) of each split, row i of `parts`, read or still being read; with a `teacher` those of
+            ``train`` may be larger.
         budget: of time, or None.
         progress: show a line on standard error.
         teacher: the model that `model` learns from, as ``recipe.distillation`` says.
+        read_all: waits until the images of all splits are read, and raises for those that cannot be. Called at the end
+            of each epoch, before anything of it is written.
 
     Returns:
         The history of `leukemia_tf.training.fit_phases`, one row an epoch.
     """
+    import keras
+
     from leukemia_tf.data import class_weights, make_pipeline, steps_per_epoch
     from leukemia_tf.data.pipeline import fill_last_batch
     from leukemia_tf.training import fit_phases, make_loss, resolve_jit_compile
@@ -126,7 +132,10 @@ def fit_network(
         steps_per_execution=recipe.steps_per_execution or "auto",
         # A teacher looks at the images themselves.
         feature_cache=None if teacher else _feature_cache(recipe, manifest, parts, pixels, steps, common["labels"]),
-        callbacks=[budget] if budget else [],
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: read_all()),
+            *([budget] if budget else []),
+        ],
         tensorboard=recipe.tensorboard,
         progress=progress,
     )
@@ -158,7 +167,7 @@ def _feature_cache(
     recipe: Recipe,
     manifest: Manifest,
     parts: dict[str, pd.DataFrame],
-    pixels: dict[str, np.ndarray],
+    pixels: dict[str, np.ndarray | PendingPixels],
     steps: int,
     labels: str,
 ) -> FeatureCache | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.recipes.recipe import Recipe
-from leukemia_tf.recipes.run import RESEARCH_USE, Run
+from leukemia_tf.recipes.run import READING, RESEARCH_USE, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +38,8 @@ def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, p
             "SYNTHETIC DATA: `%s` is rendered, not photographed; its figures say nothing of patients.", data.source
         )
     stored = run.path / "table.csv"
-    # A run that was killed before it wrote run.json begins anew.
-    if stored.exists() and run.info:
+    # A run that was killed before all its images were read begins anew.
+    if stored.exists() and run.info and not run.reading:
         before = read_table(stored)
         missing = sorted(set(before["path"]) - set(table["path"]))
         if missing:
@@ -50,7 +50,11 @@ def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, p
         table = before
         _check_unchanged(run, table)
     else:
-        table = scan_table(manifest, table, skip_broken=data.skip_broken, progress=progress)
+        # Every image is decoded later anyway, before the first checkpoint; but what is left out must be known before
+        # the split.
+        table = scan_table(
+            manifest, table, skip_broken=data.skip_broken, decode=data.skip_broken, progress=progress
+        )
         skipped = table.attrs.get("skipped", [])
         table = split_as_asked(recipe, manifest, table)
         level, leakage = table.attrs["split_level"], table.attrs["leakage"]
@@ -59,7 +63,7 @@ def prepare_table(recipe: Recipe, run: Run, progress: bool) -> tuple[Manifest, p
             table = _subset(table, split, most, recipe.seed)
         write_table(stored, table)
         run.update_info(
-            status="training",
+            status=READING,
             classes=list(manifest.classes),
             image_size=data.image_size,
             manifest=manifest.to_dict(),

@@ -20,6 +20,9 @@ KERAS_FILE = "model.keras"
 ESTIMATOR_FILE = "model.skops"
 """The trained model: one of the two."""
 
+READING = "reading images"
+"""Status of a run until all its images were read, which is before its first checkpoint."""
+
 RESEARCH_USE = "Research use only: not a medical device, not for diagnosis."
 
 
@@ -68,6 +71,11 @@ class Run:
     def finished(self) -> bool:
         """Whether every file of the run is there."""
         return self.info.get("status") == "finished"
+
+    @property
+    def reading(self) -> bool:
+        """Whether some of its images may not have been read yet; the same command then begins anew."""
+        return self.info.get("status") == READING
 
     @property
     def classes(self) -> list[str]:

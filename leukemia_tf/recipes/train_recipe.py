@@ -28,6 +28,7 @@ from leukemia_tf.recipes.teacher import check_teacher, open_teacher, write_agree
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool =
 
 def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command: str) -> None:
     began = time.monotonic()
-    from leukemia_tf.data import load_pixels
+    from leukemia_tf.data import PixelReader, load_pixels
     from leukemia_tf.recipes.environment import describe_environment, peak_memory_mb
     from leukemia_tf.recipes.export import write_saved_model
     from leukemia_tf.recipes.grouping import group_columns
@@ -89,32 +90,43 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
     # ---- model ----------------------------------------------------------------------------------------------------
     set_determinism(recipe.seed, ops=SWITCH[recipe.deterministic])
     strategy = Strategy(recipe.strategy)
+    # A teacher of larger images sees them as they are, and the student's are made of them.
+    sizes = {split: max(size, teacher.image_size) if teacher and split == "train" else size for split in parts}
+    # Only what looks at all images before the first step has to wait for them.
+    waits = not network or teacher is not None or recipe.data.colour != "none"
     with _precision(recipe.precision):
         with strategy.scope():
             model = build(recipe, len(manifest.classes), synthetic=manifest.synthetic)
         if network:
             strategy.prepare(model)
             check_network(model, recipe)
-        # A teacher of larger images sees them as they are, and the student's are made of them.
-        sizes = {"train": max(size, teacher.image_size)} if teacher else {}
-        pixels = {
-            split: load_pixels(manifest, part, sizes.get(split, size), progress=progress)
-            for split, part in parts.items()
-        }
-        colour = run.info.get("colour") or fit_colour(recipe.data.colour, pixels["train"])
-        run.update_info(colour=colour)
-        pixels = {split: model_input(part, colour) for split, part in pixels.items()}
-        for split in ("train", "val"):
-            pixels[split] = training_input(pixels[split], colour, progress=progress)
+        with PixelReader(manifest, parts, sizes, progress=progress and waits) as reader:
 
-        # ---- training ---------------------------------------------------------------------------------------------
-        if network:
-            network_of_teacher = teacher.model if teacher else None
-            with strategy.scope():
-                history = fit_network(model, recipe, run, manifest, parts, pixels, budget, progress, network_of_teacher)
-            model = strategy.gather(model)
-        else:
-            history = fit_estimator(model, recipe, manifest, parts, pixels)
+            def read_all() -> dict[str, np.ndarray]:
+                arrays = reader.all()
+                if run.reading:
+                    run.update_info(status="training")
+                return arrays
+
+            pixels = read_all() if waits else {split: reader[split] for split in parts}
+            colour = run.info.get("colour") or fit_colour(recipe.data.colour, pixels["train"])
+            run.update_info(colour=colour)
+            pixels = {split: model_input(part, colour) for split, part in pixels.items()}
+            for split in ("train", "val"):
+                pixels[split] = training_input(pixels[split], colour, progress=progress)
+
+            # ---- training -----------------------------------------------------------------------------------------
+            if network:
+                asked = teacher.model if teacher else None
+                with strategy.scope():
+                    history = fit_network(
+                        model, recipe, run, manifest, parts, pixels, budget, progress, asked, read_all=read_all
+                    )
+                model = strategy.gather(model)
+                if not waits:
+                    pixels = read_all()
+            else:
+                history = fit_estimator(model, recipe, manifest, parts, pixels)
         complete = history.attrs.get("complete", True)
 
         # ---- verdict, export --------------------------------------------------------------------------------------
@@ -193,9 +205,11 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
     """Begin a run's folder, or check that it holds this recipe."""
     wanted = recipe.to_dict()
     file = path / "recipe.json"
-    # Until its data was read a run holds nothing that another recipe, such as one with --skip-broken, could spoil.
-    if not file.exists() or not (path / "run.json").exists():
-        if path.is_dir() and {item.name for item in path.iterdir()} - {"recipe.json", "table.csv", "split.csv"}:
+    # Until its images were read a run holds nothing that another recipe, such as one with --skip-broken, could spoil.
+    begun = file.exists() and (path / "run.json").exists()
+    if not begun or Run(path).reading:
+        of_run = {"recipe.json", "table.csv", "split.csv"}
+        if not begun and path.is_dir() and {item.name for item in path.iterdir()} - of_run:
             raise InputError(
                 f"`run_dir` is a new or empty folder, or one of a run. Received: {path} (holds other files)"
             )

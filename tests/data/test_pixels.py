@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leukemia_tf.data import pixels as pixels_module
+from leukemia_tf.data import pixel_reader
 from leukemia_tf.data.decode import read_image
 from leukemia_tf.data.open import open_data
-from leukemia_tf.data.pixels import available_memory, change_pixels, load_pixels
+from leukemia_tf.data.pixel_store import available_memory
+from leukemia_tf.data.pixels import change_pixels, load_pixels
 from leukemia_tf.data.resize import resize_images
 from leukemia_tf.data.scan import scan_table
 from leukemia_tf.errors import InputError, RunError
@@ -61,7 +62,7 @@ def test_the_cache_is_found_again_by_content_and_size_only(data, tmp_path, monke
     options = {"memory_limit": 0, "cache_dir": tmp_path / "cache", "progress": False}
     first = load_pixels(manifest, table, 9, **options)
     with monkeypatch.context() as patch:
-        patch.setattr(pixels_module, "_read_one", None)
+        patch.setattr(pixel_reader, "read_one", None)
         np.testing.assert_array_equal(load_pixels(manifest, table.copy(), 9, **options), first)
     # Another size, other rows, and a changed file that was not hashed are other keys.
     load_pixels(manifest, table, 8, **options)
@@ -77,7 +78,7 @@ def test_the_cache_is_found_again_by_content_and_size_only(data, tmp_path, monke
 def test_a_cache_that_was_not_finished_is_not_used(data, tmp_path, monkeypatch):
     manifest, table = data
     options = {"memory_limit": 0, "cache_dir": tmp_path / "cache"}
-    read, count = pixels_module._read_one, itertools.count()
+    read, count = pixel_reader.read_one, itertools.count()
 
     def interrupted(*arguments):
         if next(count) == 5:
@@ -85,7 +86,7 @@ def test_a_cache_that_was_not_finished_is_not_used(data, tmp_path, monkeypatch):
         return read(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pixels_module, "_read_one", interrupted)
+        patch.setattr(pixel_reader, "read_one", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load_pixels(manifest, table, 9, **options)
     assert not list((tmp_path / "cache" / "pixels").iterdir())

@@ -185,6 +185,8 @@ def test_a_finished_split_takes_no_further_wishes(changes):
 def test_a_run_goes_on_with_its_own_split_only(data, tmp_path):
     run, table = begin(tmp_path, data)
     assert list(prepare_table(run.recipe, run, False)[1]["split"]) == list(table["split"])
+    run.update_info(status="training")  # as soon as its images were read
+    assert list(prepare_table(run.recipe, run, False)[1]["split"]) == list(table["split"])
     # A leak written into the table by hand, of one image and of a whole subject.
     text = (tmp_path / "table.csv").read_text()
     subject = table.loc[table["split"] == "test", "subject"].iat[0]

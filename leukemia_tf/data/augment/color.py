@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import cv2
+import numpy as np
 import tensorflow as tf
 
+from leukemia_tf.data.augment.python_calls import python_call
 from leukemia_tf.data.augment.step import Step
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
@@ -38,18 +41,27 @@ def adjust_colors(images, contrast, brightness, matrices=None) -> tf.Tensor:
         brightness: float32 ``[B]``, added to every channel, in grey levels.
         matrices: float32 ``[B, 3, 3]`` or None for no change of hue and saturation.
     """
-    size = images.shape[1]
-    means = tf.reduce_mean(images, axis=[1, 2])[:, None, :]
-    factor = contrast[:, None, None]
-    # Whole rows [S * 3] are scaled and shifted, since broadcasting over a last axis of 3 does not vectorise.
     if matrices is None:
-        rows = tf.reshape(images, [-1, size, size * 3]) * factor
-    else:
-        means = means @ matrices
-        pixels = tf.reshape(images, [-1, size * size, 3])
-        rows = tf.reshape(pixels @ (matrices * factor), [-1, size, size * 3])
-    shift = tf.tile((1.0 - factor) * means + brightness[:, None, None], [1, 1, size])
-    return tf.reshape(tf.clip_by_value(rows + shift, 0.0, 255.0), [-1, size, size, 3])
+        matrices = tf.eye(3, batch_shape=[tf.shape(images)[0]])
+
+    def adjust(batch, *numbers):
+        result = np.empty_like(batch)
+        for image, target, *of_image in zip(batch, result, *numbers):
+            adjust_image(image, *of_image, target)
+        return result
+
+    adjusted = python_call(adjust, [images, contrast, brightness, matrices], tf.float32, lambda batch, *_: batch)
+    return tf.ensure_shape(adjusted, images.shape)
+
+
+def adjust_image(image: np.ndarray, contrast: float, brightness: float, matrix: np.ndarray, target: np.ndarray) -> None:
+    """`adjust_colors` of one image, float32 ``[S, S, 3]``, into another: one matrix and one offset, with OpenCV."""
+    mean = np.array(cv2.mean(image)[:3]) @ matrix
+    affine = np.empty((3, 4), np.float32)
+    affine[:, :3] = contrast * matrix.T
+    affine[:, 3] = (1.0 - contrast) * mean + brightness
+    cv2.transform(image, affine, dst=target)
+    np.clip(target, 0.0, 255.0, out=target)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +90,13 @@ class Color(Step):
             self._check_range(field, 0, 1)
         self._check_range("hue", 0, 0.5)
 
-    def __call__(self, images, labels, seed):
-        u = tf.unstack(tf.random.stateless_uniform([4, tf.shape(images)[0]], seed, -1.0, 1.0))
+    def draw(self, count, seed) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """Contrast, brightness and matrices of ``count`` images, as :func:`adjust_colors` takes them."""
+        u = tf.unstack(tf.random.stateless_uniform([4, count], seed, -1.0, 1.0))
         matrices = None
         if self.hue or self.saturation:
             matrices = color_matrices(u[0] * self.hue * 2 * math.pi, 1.0 + u[1] * self.saturation)
-        contrast, brightness = 1.0 + u[2] * self.contrast, u[3] * self.brightness * 255.0
-        return tf.ensure_shape(adjust_colors(images, contrast, brightness, matrices), images.shape), labels
+        return 1.0 + u[2] * self.contrast, u[3] * self.brightness * 255.0, matrices
+
+    def __call__(self, images, labels, seed):
+        return adjust_colors(images, *self.draw(tf.shape(images)[0], seed)), labels

@@ -73,6 +73,23 @@ def test_turning_within_the_warp_gives_the_same_image(batch):
     assert np.abs(policy(*batch, seed)[0] - expected).max() < 12
 
 
+@pytest.mark.parametrize("name", ["none", "d4", "cells", "stain", "published_001a", "published_002"])
+def test_bytes_and_floats_give_the_same_images(batch, name):
+    images = tf.round(batch[0])
+    ours = [get_policy(name)(tf.cast(images, kind), batch[1], tf.constant([4, 5]))[0] for kind in ("float32", "uint8")]
+    assert ours[1].dtype == tf.float32
+    np.testing.assert_array_equal(*ours)
+
+
+def test_colours_behind_a_warp_are_those_of_two_steps(batch):
+    warp, color = {"step": "warp", "rotation": 20.0}, {"step": "color", "contrast": 0.3, "brightness": 0.2, "hue": 0.1}
+    steps, seed = get_policy([warp, color]).steps, tf.constant([4, 5])
+    expected = batch[0]
+    for number, step in enumerate(steps):
+        expected, _ = step(expected, None, tf.random.experimental.stateless_fold_in(seed, number))
+    np.testing.assert_array_equal(get_policy([warp, color])(*batch, seed)[0], expected)
+
+
 def test_two_warps_in_a_row_are_one(batch):
     """As if one came after the other, but for the borders and the blur of a second resampling."""
     turn, move = {"step": "warp", "rotation": 180.0}, {"step": "warp", "translation": 0.1, "zoom": 0.1}
