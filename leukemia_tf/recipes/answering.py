@@ -20,6 +20,8 @@ FORMATS = ("keras", "saved_model", "litert", "litert-int8", "onnx")
 AUTO = "auto"
 _FASTEST_FIRST = ("litert", "onnx", "saved_model")
 """Exports that answer as Keras does, in the order in which they start. 8 bits are a choice of the user's."""
+_UNTRACED = 4
+"""Images that a Keras model is asked for before its graph is built."""
 EXPORTS_FILE = "exports.json"
 """One row a format: what comparing it with Keras gave."""
 
@@ -139,14 +141,21 @@ def _keras(run: Run) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     inner = with_features(model)
     size = run.info["image_size"]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)], autograph=False)
     def forward(images):
         if inner is None:
             return {"raw_probabilities": tf.nest.flatten(model(images, training=False))[0]}
         found = inner(images, training=False)
         return {"raw_probabilities" if name == "probabilities" else name: values for name, values in found.items()}
 
+    signature = [tf.TensorSpec([None, size, size, 3], tf.float32)]
+    traced = tf.function(forward, input_signature=signature, autograph=False)
+    asked = 0
+
     def call(pixels: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: values.numpy() for name, values in forward(np.float32(pixels)).items()}
+        nonlocal asked
+        asked += len(pixels)
+        # Tracing takes three times as long as the first image without it, and pays from the next few on.
+        ask = forward if asked <= _UNTRACED else traced
+        return {name: values.numpy() for name, values in ask(tf.constant(pixels, tf.float32)).items()}
 
     return call

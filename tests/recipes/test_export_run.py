@@ -24,7 +24,7 @@ import leukemia_tf.recipes.answering as answering
 import leukemia_tf.recipes.export as export
 import leukemia_tf.recipes.predict_stream as predict_stream
 from leukemia_tf.recipes import get_recipe, load_run
-from leukemia_tf.recipes.answering import fastest_format
+from leukemia_tf.recipes.answering import fastest_format, open_model
 from leukemia_tf.recipes.export import export_run
 from leukemia_tf.recipes.predict import predict_images
 from leukemia_tf.recipes.predict_stream import chosen_format, predict_files
@@ -108,6 +108,16 @@ def test_a_folder_gives_the_rows_that_predict_images_gives(run, folder, rows, na
     assert list(found.columns) == list(rows.columns) or name == "saved_model"
     same(found, rows, atol)
     assert json.loads((tmp_path / "p.csv.json").read_text())["status"] == "complete"
+
+
+def test_a_few_images_without_a_graph_give_what_many_give(run):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, *[run.info["image_size"]] * 2, 3), dtype=np.uint8)
+    ask = open_model(run, "keras")
+    first, more = ask(pixels[:3]), ask(pixels)  # the second is traced
+    np.testing.assert_allclose(first[0], more[0][:3], atol=1e-6)
+    assert first[1].keys() == more[1].keys() and "mahalanobis" in first[1]
+    for name, scores in first[1].items():
+        np.testing.assert_allclose(scores, more[1][name][:3], rtol=1e-4)
 
 
 def test_eight_bits_give_nearly_the_same_rows(run, folder, rows, tmp_path):
