@@ -141,7 +141,9 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="seed of split, weights, order, augmentation and dropout")
     parser.add_argument(
-        "--strategy", choices=("none", "mirrored"), help="mirrored shares every batch among all GPUs of the machine"
+        "--strategy",
+        choices=("none", "mirrored", "multi_worker"),
+        help="mirrored shares every batch among all GPUs of the machine, multi_worker among the processes in TF_CONFIG",
     )
     parser.add_argument(
         "--no-feature-cache",
@@ -196,6 +198,9 @@ def _train(options: argparse.Namespace) -> int:
     if options.folds is not None or options.seeds is not None:
         return run_repeated(options, recipe, run_dir)
     run = train_recipe(recipe, run_dir, progress=not options.quiet, command=options.command)
+    if run is None:
+        print("this worker is done; worker 0 has written the run")
+        return 0
     _print_metrics(run.metrics)
     _print_agreement(run)
     print(f"report:      {run.path / 'report.html'}")

@@ -10,6 +10,10 @@ On a GPU, for one backbone and for the ensemble, steps alone:
     python experiments/benchmarks/train_step.py --steps-only --batch 32 --image-size 224 --steps 30 \\
         --backbones efficientnetb3,resnet152v2,convnexttiny --output train_step_gpu_ensemble.csv
 
+What the calls and the optimizer's update cost in steps of milliseconds, alone:
+
+    python experiments/benchmarks/train_step.py --calls-only
+
 The notebook of system 002-A reads each image file anew every epoch through Keras's legacy ImageDataGenerator, in one
 phase with the last 50 layers of each backbone open and batch normalisation training. Here images are decoded once, a
 first phase trains the head alone, and batch normalisation stays frozen. All cases run in one process, the epochs in
@@ -17,8 +21,13 @@ turn, so that a busy machine slows all of them alike: read the ratios, not the s
 float16 with loss scaling; on a CPU bfloat16. "float32, XLA off" is what plain Keras does. Writes
 experiments/results/benchmarks/train_step.csv. About six minutes on two cores.
 
+Several steps in one call of the graph, and an update that XLA fuses, are compared with Keras's way (a call a step) in a
+file of their own, train_step_calls.csv: a head on cached features, and the small network of system 003 on batches
+that are ready in memory; epochs in turn, with a callback that looks at the loss after each call, as the trainer's do.
+
 Columns: what; first_step_s (with tracing and compiling); step_s (median); images_per_s; to_plain (speed relative to the
-same phase with XLA off in float32); epoch_s (median); to_notebook (epochs relative to the notebook's).
+same phase with XLA off in float32, or to a call a step); epoch_s (median); to_notebook (epochs relative to the
+notebook's).
 """
 
 from __future__ import annotations
@@ -39,15 +48,19 @@ import tensorflow as tf  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from leukemia_tf.data import load_pixels, make_pipeline, open_data, steps_per_epoch  # noqa: E402
+from leukemia_tf.data.features import view_batches  # noqa: E402
 from leukemia_tf.files import atomic_path  # noqa: E402
 from leukemia_tf.models import build_model, open_layers  # noqa: E402
+from leukemia_tf.training.metrics import make_metrics  # noqa: E402
+from leukemia_tf.training.optimizer import fuse_update  # noqa: E402
 from leukemia_tf.training.runtime import has_accelerator  # noqa: E402
+from leukemia_tf.training.step_size import resolve_steps_per_execution, step_seconds  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 PLAIN = "float32, XLA off"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbones", default="mobilenetv2,efficientnetb0")
     parser.add_argument("--image-size", type=int, default=96)
@@ -58,7 +71,12 @@ def main() -> None:
     parser.add_argument("--steps-only", action="store_true", help="leave out the epochs")
     parser.add_argument("--output", default="train_step.csv", help="name of the file among the results")
     parser.add_argument("--no-xla", action="store_true", help="leave out XLA, which compiles for minutes on a CPU")
-    options = parser.parse_args()
+    parser.add_argument("--calls-only", action="store_true", help="only several steps in a call, and the update")
+    options = parser.parse_args(arguments)
+
+    if options.calls_only:
+        write(pd.DataFrame(call_rows(options)), "train_step_calls.csv")
+        return
 
     manifest, table = open_data("sample")
     table = table.sample(min(options.images, len(table)), random_state=0).reset_index(drop=True)
@@ -68,9 +86,14 @@ def main() -> None:
     frame = pd.DataFrame(rows)
     frame["backbones"] = options.backbones.replace(",", "+")
     frame["image_size"], frame["batch"] = options.image_size, options.batch
+    write(frame, options.output)
+
+
+def write(frame: pd.DataFrame, name: str) -> None:
+    """Add what was measured on, and write the file."""
     frame["device"] = (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU"))[0].device_type
     frame["cpus"], frame["tensorflow"], frame["keras"] = os.cpu_count(), tf.__version__, keras.__version__
-    with atomic_path(RESULTS / options.output) as temporary:
+    with atomic_path(RESULTS / name) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.4g", lineterminator="\n")
     print(frame.to_string())
 
@@ -192,6 +215,61 @@ def epoch_rows(options: argparse.Namespace, manifest, table: pd.DataFrame) -> li
         )
     rows.append({"what": "decoding all images once, before the first epoch", "epoch_s": decode})
     return rows
+
+
+def call_rows(options: argparse.Namespace) -> list[dict]:
+    """Time steps of milliseconds: one a call, as many as `resolve_steps_per_execution` chooses, and a fused update."""
+    random, steps, batch = np.random.default_rng(0), 60, options.batch
+    labels = np.eye(8, dtype=np.float32)[random.integers(0, 8, steps * batch)]
+    widths = [1280, 2048, 1280]  # of EfficientNetB0, ResNet50 and MobileNetV2
+    view = [*(random.random((len(labels), width)).astype(np.float16) for width in widths), labels]
+    images = tf.constant(random.random((batch, 64, 64, 3)) * 255, tf.float32)
+    rows = []
+    for what, make, data in (
+        (
+            "head on cached features",
+            lambda: features_head(widths),
+            view_batches([view], batch_size=batch, dtypes=["float32"] * 4),
+        ),
+        (
+            "bloodmnist_cnn_bn, 64 px",
+            lambda: build_model("bloodmnist_cnn_bn", num_classes=8, image_size=64),
+            tf.data.Dataset.from_tensors((images, tf.constant(labels[:batch]))).repeat(),
+        ),
+    ):
+        models, seconds = {}, {}
+        for way in ("a call a step", "steps a call chosen", "and a fused update"):
+            keras.utils.set_random_seed(0)
+            model, size = make(), 1
+            if way != "a call a step":
+                size = resolve_steps_per_execution("auto", steps, lambda: step_seconds(model, data, steps, cached=True))
+            model.compile(
+                "adam", "categorical_crossentropy", metrics=make_metrics(8), jit_compile=False, steps_per_execution=size
+            )
+            model.optimizer.build(model.trainable_variables)
+            if "fused" in way:
+                fuse_update(model.optimizer, model.trainable_variables, 10**9, jit_compile=False)
+            models[f"{what}, {way} ({size})"], seconds[f"{what}, {way} ({size})"] = model, []
+        for _ in range(options.epochs + 1):
+            for name, model in models.items():
+                look = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: float(logs["loss"]))
+                began = time.perf_counter()
+                model.fit(data, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0, callbacks=[look])
+                seconds[name].append((time.perf_counter() - began) / steps)
+        plain = statistics.median(next(iter(seconds.values()))[1:])
+        for name, times in seconds.items():
+            step = statistics.median(times[1:])
+            rows.append({"what": name, "step_s": step, "images_per_s": batch / step, "to_plain": plain / step})
+            rows[-1]["batch"] = batch
+    return rows
+
+
+def features_head(widths: list[int]) -> keras.Model:
+    """The head of the ensemble for eight classes."""
+    inputs = [keras.Input((width,)) for width in widths]
+    x = keras.layers.BatchNormalization()(keras.layers.Concatenate()(inputs))
+    x = keras.layers.Dropout(0.5)(keras.layers.Dense(512, activation="relu")(x))
+    return keras.Model(inputs, keras.layers.Dense(8, activation="softmax")(x))
 
 
 def shaped(batch):

@@ -136,6 +136,8 @@ def make_pipeline(
         dataset = dataset.map(unchanged, num_parallel_calls=parallel, deterministic=True)
     options = tf.data.Options()
     options.deterministic = True
+    # Several processes that train together take their share of each batch, not of the files.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 

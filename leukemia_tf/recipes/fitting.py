@@ -114,8 +114,13 @@ def fit_network(
     jit = resolve_jit_compile(SWITCH[recipe.jit_compile])
     # XLA compiles once more for a smaller last batch. Filled up, it needs metrics that look at weights, and class
     # weights would enter those of training.
-    if jit and data.balance != "class_weight":
+    workers = recipe.strategy == "multi_worker"  # each batch needs a share for each of them
+    if (jit or workers) and data.balance != "class_weight":
         val = fill_last_batch(val, len(parts["val"]), data.batch_size)
+    cache = None
+    # A teacher looks at the images themselves; files that one worker has and another has not would part them.
+    if teacher is None and not workers:
+        cache = _feature_cache(recipe, manifest, parts, pixels, steps, common["labels"])
     return fit_phases(
         fitted,
         batches,
@@ -129,9 +134,9 @@ def fit_network(
         steps_per_epoch=steps,
         seed=recipe.seed,
         jit_compile=jit,
-        steps_per_execution=recipe.steps_per_execution or "auto",
-        # A teacher looks at the images themselves.
-        feature_cache=None if teacher else _feature_cache(recipe, manifest, parts, pixels, steps, common["labels"]),
+        # Workers that measure differently would do differently.
+        steps_per_execution=recipe.steps_per_execution or (1 if workers else "auto"),
+        feature_cache=cache,
         callbacks=[
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: read_all()),
             *([budget] if budget else []),

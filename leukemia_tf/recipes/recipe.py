@@ -105,7 +105,8 @@ class Recipe:
         jit_compile: ``"auto"`` (XLA on a GPU), ``"on"`` or ``"off"``.
         steps_per_execution: batches in one call of the graph, 0 for a choice (see
             `leukemia_tf.training.step_size.resolve_steps_per_execution`).
-        strategy: ``"none"``, or ``"mirrored"`` to share every batch among all GPUs of the machine.
+        strategy: ``"none"``; ``"mirrored"`` to share every batch among all GPUs of the machine; ``"multi_worker"`` to
+            share it among the processes that TF_CONFIG names.
         deterministic: ``"auto"`` (deterministic kernels on a CPU), ``"on"`` or ``"off"``.
         feature_views: where the head alone trains, features of so many augmented views of each image are computed once
             and the head trains on them; 0 computes them anew each epoch. Phases of no more epochs than views do so
@@ -150,11 +151,18 @@ class Recipe:
             ("mode", ("min", "max")),
             ("precision", ("float32", "mixed_float16", "mixed_bfloat16")),
             ("jit_compile", ("auto", "on", "off")),
-            ("strategy", ("none", "mirrored")),
+            ("strategy", ("none", "mirrored", "multi_worker")),
             ("deterministic", ("auto", "on", "off")),
         ):
             if getattr(self, name) not in accepted:
                 raise InputError(f"`{name}` is one of {accepted}. Received: {getattr(self, name)!r}")
+        if self.strategy == "multi_worker":
+            # Workers would not stop together; a last batch has no share for each of them, unless it is filled up.
+            others = {"minutes": self.minutes, "distillation": self.distillation is not None}
+            others["data.balance=class_weight"] = self.data.balance == "class_weight"
+            if any(others.values()):
+                wrong = ", ".join(f"`{name}`" for name, value in others.items() if value)
+                raise InputError(f"`strategy` 'multi_worker' does not go with {wrong}")
         if self.loss == "auto" and self.loss_config:
             raise InputError(
                 f"`loss_config` holds arguments of a named `loss`, not of 'auto'. Received: {self.loss_config}"

@@ -81,6 +81,8 @@ def repeat_recipe(
             raise InputError(f"`--{name}` is 2 or more. Received: {value}")
     if folds is None and seeds is None:
         raise InputError("`--folds` or `--seeds` says how often to train. Received: neither")
+    if recipe.strategy == "multi_worker":
+        raise InputError("`--folds` and `--seeds` run in one process. Received: strategy 'multi_worker'")
     path = pathlib.Path(group_dir)
     began = time.monotonic()
     _open_group(recipe, path, folds, seeds)

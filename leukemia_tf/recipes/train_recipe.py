@@ -25,6 +25,7 @@ from leukemia_tf.recipes.prepare import prepare_table
 from leukemia_tf.recipes.recipe import Recipe
 from leukemia_tf.recipes.run import ESTIMATOR_FILE, KERAS_FILE, Run
 from leukemia_tf.recipes.teacher import check_teacher, open_teacher, write_agreement
+from leukemia_tf.training.workers import explain_lost_worker, folder_to_write, this_worker
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +37,7 @@ _MAY_CHANGE = {"minutes", "tensorboard"}
 """Fields that a resumed command may give another value."""
 
 
-def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool = True, command: str = "") -> Run:
+def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool = True, command: str = "") -> Run | None:
     """Train `recipe` in `run_dir` and write the verdict and the exports there.
 
     The same call again goes on where the last one stopped; a finished run is returned as it is.
@@ -47,18 +48,23 @@ def train_recipe(recipe: Recipe, run_dir: str | os.PathLike, *, progress: bool =
         progress: show progress on standard error.
         command: the command line, for the report.
 
+    Returns:
+        The run; None in a worker that is not the chief, and leaves nothing (see `leukemia_tf.training.workers`).
+
     Raises:
         InputError: for bad data, or a `run_dir` of another recipe.
         RunError: if training or an export fails, or the folder cannot be written.
     """
     recipe = check_teacher(recipe)
-    run = _open_run(recipe, pathlib.Path(run_dir))
-    if run.finished:
-        log.info("`%s` is finished; nothing is trained again", run.path)
-        return run
-    with _Notices(run.info.get("notices", [])) as notices:
-        _train(recipe, run, notices, progress, command)
-    return run
+    worker = this_worker(recipe.strategy)
+    with folder_to_write(worker, run_dir) as folder:
+        run = _open_run(recipe, folder)
+        if run.finished:
+            log.info("`%s` is finished; nothing is trained again", run_dir)
+        else:
+            with _Notices(run.info.get("notices", [])) as notices, explain_lost_worker(worker):
+                _train(recipe, run, notices, progress and worker.is_chief, command)
+    return run if worker.is_chief else None
 
 
 def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command: str) -> None:
@@ -71,11 +77,13 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
     from leukemia_tf.recipes.scoring import training_sample
     from leukemia_tf.recipes.verdict import write_verdict
     from leukemia_tf.training import Strategy, TimeBudget, set_determinism
+    from leukemia_tf.training.callbacks.resume_state import read_state, weights_fingerprint
 
     budget = TimeBudget(recipe.minutes) if recipe.minutes else None
     network = is_network(recipe)
     if not network:
         check_estimator(recipe)
+    strategy = Strategy(recipe.strategy)  # several processes meet before anything else of TensorFlow's is made
 
     # ---- data -----------------------------------------------------------------------------------------------------
     manifest, table = prepare_table(recipe, run, progress)
@@ -89,7 +97,6 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
 
     # ---- model ----------------------------------------------------------------------------------------------------
     set_determinism(recipe.seed, ops=SWITCH[recipe.deterministic])
-    strategy = Strategy(recipe.strategy)
     # A teacher of larger images sees them as they are, and the student's are made of them.
     sizes = {split: max(size, teacher.image_size) if teacher and split == "train" else size for split in parts}
     # Only what looks at all images before the first step has to wait for them.
@@ -116,12 +123,20 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
                 pixels[split] = training_input(pixels[split], colour, progress=progress)
 
             # ---- training -----------------------------------------------------------------------------------------
+            if strategy.worker.count > 1:
+                strategy.check_batch(min(recipe.data.batch_size, len(parts["train"])))
+                state = read_state(run.path / "checkpoints" / "state.npz") or {}
+                done = [state.get("phase"), state.get("epoch")]
+                strategy.check_agreement(f"{run.info['split_hash']} {weights_fingerprint(model)} {done}")
             if network:
                 asked = teacher.model if teacher else None
                 with strategy.scope():
                     history = fit_network(
                         model, recipe, run, manifest, parts, pixels, budget, progress, asked, read_all=read_all
                     )
+                if not strategy.worker.is_chief:
+                    strategy.check_agreement("done")  # while one is gone, TensorFlow lets the others do nothing
+                    return
                 model = strategy.gather(model)
                 if not waits:
                     pixels = read_all()
@@ -146,6 +161,7 @@ def _train(recipe: Recipe, run: Run, notices: _Notices, progress: bool, command:
         write_run_report(run)
         if network:
             write_saved_model(run, model, run.path / "saved_model")
+    strategy.check_agreement("done")
 
     run.update_info(
         status="finished" if complete else "stopped by the time budget",

@@ -42,5 +42,5 @@ def test_two_devices_train_as_one(tmp_path, alone, backend):
 
 def test_one_device_needs_no_strategy():
     assert Strategy().devices == 1 and Strategy().gather(model := object()) is model
-    with pytest.raises(InputError, match="`strategy` is one of none, mirrored. Received: 'horovod'"):
+    with pytest.raises(InputError, match="`strategy` is one of none, mirrored, multi_worker. Received: 'horovod'"):
         Strategy("horovod")
