@@ -43,7 +43,7 @@ from threadpoolctl import threadpool_limits  # noqa: E402
 from leukemia_tf import files  # noqa: E402
 from leukemia_tf.data.audit import audit_table, find_copies  # noqa: E402
 from leukemia_tf.data.audit import descriptors as d  # noqa: E402
-from leukemia_tf.data.audit.copies import look_up  # noqa: E402
+from leukemia_tf.data.audit.candidates import look_up  # noqa: E402
 from leukemia_tf.data.audit.opening import open_for_audit  # noqa: E402
 from leukemia_tf.data.sample import render_sample  # noqa: E402
 
@@ -521,7 +521,7 @@ def look_up_simulated(count: int) -> dict:
     random = np.random.default_rng(3)
     spread = np.sqrt(1 + 300 / np.arange(1, 25) ** 1.8).astype(np.float32)
     planted_count, places = count // 100, d.POINTS
-    vectors, images, points, kinds = [], [], [], []
+    parts = []
     for kind in range(len(d.SCALES) + 2):
         rows = places if kind < len(d.SCALES) else 1
         if kind in (0, len(d.SCALES)):
@@ -531,15 +531,16 @@ def look_up_simulated(count: int) -> dict:
             base[count - planted_count :] = base[sources] + random.normal(size=(planted_count, rows, 24))
         # Other scales of a point differ more from it than a copy does.
         noise = random.normal(size=base.shape).astype(np.float32) * (0.25 * (kind % len(d.SCALES))) * spread**0.5
-        vectors.append((base + noise).reshape(-1, 24))
-        images.append(np.repeat(np.arange(count, dtype=np.int32), rows))
-        points.append(np.zeros(count * rows, np.int32))
-        kinds.append(np.full(count * rows, kind, np.int8))
-    rows = {"vector": vectors, "image": images, "point": points, "kind": kinds}
-    rows = {name: np.concatenate(parts) for name, parts in rows.items()}
+        parts.append(
+            {
+                "vector": (base + noise).reshape(-1, 24), "image": np.repeat(np.arange(count, dtype=np.int32), rows),
+                "point": np.zeros(count * rows, np.int32), "kind": np.full(count * rows, kind, np.int8),
+            }
+        )  # fmt: skip
+    known = {name: np.concatenate([parts[0][name], parts[len(d.SCALES)][name]]) for name in parts[0]}
     clock = Clock()
     with threadpool_limits(1):
-        found = look_up(rows, count)
+        found = look_up(known, parts, count)
     spent = clock.lap()
     pairs = set(zip(found[["first", "second"]].min(axis=1), found[["first", "second"]].max(axis=1)))
     true = {(int(source), row) for row, source in enumerate(sources, start=count - planted_count)}

@@ -66,8 +66,12 @@ def evaluate(
     table = scan_table(manifest, table, skip_broken=skip_broken, progress=progress)
     if (table["split"] == "test").any():
         table = table[table["split"] == "test"]
-    size = run.info["image_size"]
-    pixels = model_input(load_pixels(manifest, table, size, progress=progress), run.info.get("colour", NONE))
+    size, colour = run.info["image_size"], run.info.get("colour", NONE)
+
+    def pixels(rows: slice):
+        # A million images need no room on the disk: each is looked at once.
+        return model_input(load_pixels(manifest, table.iloc[rows], size, progress=progress), colour)
+
     decision = run.decision
     scorer = Scorer(
         run.model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
@@ -20,6 +20,8 @@ DETECTOR = "detector.npz"
 """File of a run: means and precision of the training images' features."""
 MOST_TRAINING_IMAGES = 2000
 """The detector is fitted to at most so many."""
+# Pixels that are asked for at a time.
+_PART_BYTES = 1 << 30
 
 
 class Scorer:
@@ -76,11 +78,30 @@ class Scorer:
         # As the export holds it, so that it flags what the run flags.
         self.detector = MahalanobisDetector(found.means.astype(np.float32), found.precision.astype(np.float32))
 
-    def __call__(self, table: pd.DataFrame, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def __call__(
+        self, table: pd.DataFrame, pixels: np.ndarray | Callable[[slice], np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Probabilities, float32 [N, C] or [N, 1], and any of the scores ``energy`` and ``mahalanobis``, float64 [N].
 
         One sigmoid has no energy of its own: it would rank images as their confidence does.
+
+        Args:
+            table: N rows.
+            pixels: uint8 [N, S, S, 3], or what reads those of some rows. Some thousand are asked for at a time, so
+                that neither they nor the features, which are thousands of numbers an image, fill the memory.
         """
+        read = pixels if callable(pixels) else lambda rows: pixels[rows]
+        parts = [self._part(table.iloc[rows], read(rows)) for rows in self._slices(len(table))]
+        probabilities = np.concatenate([found for found, _ in parts])
+        return probabilities, {name: np.concatenate([scores[name] for _, scores in parts]) for name in parts[0][1]}
+
+    def _slices(self, count: int) -> list[slice]:
+        """Whole batches, so that the same images are predicted together as at once."""
+        batch, size = self.options["batch_size"], self.options["image_size"]
+        step = max(1, _PART_BYTES // (batch * size * size * 3)) * batch
+        return [slice(start, start + step) for start in range(0, count, step)]
+
+    def _part(self, table: pd.DataFrame, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         found = predict_outputs(self.model, self.manifest, table, pixels, **self.options, progress=self.progress)
         scores = {}
         if found.logits is not None and found.logits.shape[1] > 1:

@@ -11,6 +11,7 @@ from leukemia_tf.data.threads import map_threads
 _BLOCK = 1 << 10
 _QUERIES = 512
 _TRAINING = 20_000
+_CELLS = 4096
 
 
 class CellIndex:
@@ -25,11 +26,12 @@ class CellIndex:
     """
 
     def __init__(self, vectors: np.ndarray, owners: np.ndarray, *, seed: int = 0):
-        count = int(np.clip(np.sqrt(len(vectors)), 1, 1024))
+        count = int(np.clip(np.sqrt(len(vectors)), 1, _CELLS))
         if len(vectors) < 512:
             self.centres = vectors.mean(0, keepdims=True)
         else:
-            sample = np.random.default_rng(seed).choice(len(vectors), min(len(vectors), _TRAINING), replace=False)
+            training = min(len(vectors), max(_TRAINING, 20 * count))
+            sample = np.random.default_rng(seed).choice(len(vectors), training, replace=False)
             engine = MiniBatchKMeans(
                 count, init="random", n_init=1, max_iter=5, batch_size=4096, random_state=seed, reassignment_ratio=0.0
             )

@@ -26,6 +26,7 @@ from leukemia_tf.data.manifest import Manifest
 from leukemia_tf.data.medmnist import read_array, split_reference, to_rgb
 from leukemia_tf.data.progress import track
 from leukemia_tf.data.regular_file import read_regular
+from leukemia_tf.data.scratch import scratch_array
 from leukemia_tf.data.table import image_file
 from leukemia_tf.data.threads import map_threads
 
@@ -71,7 +72,7 @@ class Reading:
     Attributes:
         facts: columns sha256, reason, bytes, width, height, format, kinds (conversions to 8-bit RGB, in words),
             other_format (where the suffix says another) and encoder.
-        thumbnails: uint8 [N, SIZE, SIZE]; zero where an image is broken.
+        thumbnails: uint8 [N, SIZE, SIZE]; zero where an image is broken. Of very many images mapped from a file.
         cues: cue -> array [N, features]; only those that all usable images have.
     """
 
@@ -90,9 +91,10 @@ def read_table_images(manifest: Manifest, table: pd.DataFrame, *, progress: bool
 
     Raises:
         InputError: if the file of an array cannot be read.
+        RunError: if the disk has no room for what is kept of very many images.
     """
     rows: list[tuple] = [()] * len(table)
-    thumbnails = np.zeros((len(table), SIZE, SIZE), np.uint8)
+    thumbnails = scratch_array((len(table), SIZE, SIZE), np.uint8)
     cues: dict[str, np.ndarray] = {}
     seen: collections.Counter = collections.Counter()
     for row, facts in _read_all(manifest, table, progress):
@@ -107,7 +109,7 @@ def read_table_images(manifest: Manifest, table: pd.DataFrame, *, progress: bool
             thumbnails[row] = facts.thumbnail
         for name, values in facts.cues.items():
             if name not in cues:
-                cues[name] = np.zeros((len(table), len(values)), values.dtype)
+                cues[name] = scratch_array((len(table), len(values)), values.dtype)
             cues[name][row] = values
             seen[name] += 1
     names = ["sha256", "reason", "bytes", "width", "height", "format", "kinds", "other_format", "encoder"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Sequence
 
 import cv2
 import numpy as np
@@ -58,18 +59,42 @@ def audit_table(
     table = apply_split(table, split) if split is not None else table.copy()
     table = table.reset_index(drop=True)
     reading = read_table_images(manifest, table, progress=progress)
-    table["sha256"] = reading.facts["sha256"].astype("str")
+    return judge(
+        manifest, table, reading, skipped=skipped, shortcuts=shortcuts, max_shortcut_images=max_shortcut_images,
+        progress=progress, seed=seed,
+    )  # fmt: skip
+
+
+def judge(
+    manifest: Manifest,
+    table: pd.DataFrame,
+    reading: Reading,
+    *,
+    skipped: Sequence[dict] = (),
+    shortcuts: bool = True,
+    max_shortcut_images: int = 3000,
+    progress: bool = True,
+    seed: int = 0,
+) -> Audit:
+    """The audit of a table whose images were read.
+
+    Args:
+        manifest, shortcuts, max_shortcut_images, progress, seed: as of `audit_table`.
+        table: numbered from 0, with the split that is judged.
+        reading: of `read_table_images`.
+        skipped: {"path", "reason"} of files that were left out when the table was opened.
+    """
+    table = table.assign(sha256=reading.facts["sha256"].astype("str"))
     usable = (reading.facts["reason"] == "").to_numpy()
 
     exact = exact_pairs(table["sha256"].where(usable, ""))
     # Of identical files one is enough to compare with the others.
     alone = np.flatnonzero(usable & ~np.isin(np.arange(len(table)), exact["second"].to_numpy()))
-    found = find_copies(reading.thumbnails[alone], progress=progress, seed=seed)
-    found = found.assign(first=alone[found["first"].astype(int)], second=alone[found["second"].astype(int)])
+    found = find_copies(reading.thumbnails, alone, progress=progress, seed=seed)
     pairs = pd.concat([exact, near_pairs(found)], ignore_index=True) if len(found) else exact
     groups = number_groups(len(table), pairs)
 
-    findings = faults.missing_findings(skipped) + faults.file_findings(table, reading)
+    findings = faults.missing_findings(list(skipped)) + faults.file_findings(table, reading)
     findings += group_findings(table, pairs, groups) + faults.table_findings(table)
     prints, shown = _prints(reading, table, usable)
     findings += [_print_finding(table, number, one, shown) for number, one in enumerate(prints)]
@@ -94,14 +119,14 @@ def audit_table(
 def _prints(reading: Reading, table: pd.DataFrame, usable: np.ndarray) -> tuple[list[Print], np.ndarray]:
     if "print" not in reading.cues:
         return [], np.zeros((len(table), 0), bool)
-    prints, hits = recurring_prints(reading.cues["print"][usable], table["label"].to_numpy()[usable])
+    prints, hits = recurring_prints(_of(reading.cues["print"], usable), table["label"].to_numpy()[usable])
     shown = np.zeros((len(table), len(prints)), bool)
     shown[usable] = hits
     return prints, shown
 
 
 def _print_map(reading: Reading, usable: np.ndarray) -> np.ndarray | None:
-    return frequency(reading.cues["print"][usable]) if "print" in reading.cues else None
+    return frequency(_of(reading.cues["print"], usable)) if "print" in reading.cues else None
 
 
 def _print_finding(table: pd.DataFrame, number: int, one: Print, shown: np.ndarray) -> dict:
@@ -128,9 +153,9 @@ def _shortcuts(
     max_images: int,
     seed: int,
 ) -> pd.DataFrame:
-    cues = {name: values[usable] for name, values in reading.cues.items() if name != "print"}
+    cues = {name: _of(values, usable) for name, values in reading.cues.items() if name != "print" or prints}
     if prints:
-        cues["print"] = _print_features(reading.cues["print"][usable], prints)
+        cues["print"] = _PrintCue(cues["print"], prints)
     # A subject, or where none is known a group of copies, never lies on both sides of a fold.
     unit = np.where(groups > 0, -groups, np.arange(len(table))).astype(str)
     known = table["subject"].ne("").all()
@@ -146,15 +171,28 @@ def _shortcuts(
     return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
 
-def _print_features(masks: np.ndarray, prints: list[Print]) -> np.ndarray:
-    """Strokes at and near the prints, two by two grid cells together: float32 [N, features]."""
-    area = np.any([one.mask for one in prints], axis=0).astype(np.uint8)
-    area = cv2.dilate(area, np.ones((7, 7), np.uint8)).reshape(GRID // 2, 2, GRID // 2, 2).max((1, 3)).astype(bool)
-    parts = []
-    for start in range(0, len(masks), 1024):
-        strokes = np.unpackbits(masks[start : start + 1024], axis=1).reshape(-1, GRID // 2, 2, GRID // 2, 2)
-        parts.append(strokes.sum((2, 4))[:, area].astype(np.float32))
-    return np.concatenate(parts)
+def _of(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """The rows of usable images; where all are, the array itself and not a copy, which may be larger than memory."""
+    return values if usable.all() else values[usable]
+
+
+class _PrintCue:
+    """Strokes at and near the prints, two by two grid cells together, of the images that are asked for."""
+
+    def __init__(self, masks: np.ndarray, prints: list[Print]):
+        self._masks = masks
+        area = np.any([one.mask for one in prints], axis=0).astype(np.uint8)
+        area = cv2.dilate(area, np.ones((7, 7), np.uint8)).reshape(GRID // 2, 2, GRID // 2, 2).max((1, 3))
+        self._area = area.astype(bool)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [len(rows), features]."""
+        parts = []
+        for start in range(0, len(rows), 1024):
+            masks = self._masks[rows[start : start + 1024]]
+            strokes = np.unpackbits(masks, axis=1).reshape(-1, GRID // 2, 2, GRID // 2, 2)
+            parts.append(strokes.sum((2, 4))[:, self._area].astype(np.float32))
+        return np.concatenate(parts)
 
 
 def _shortcut_finding(row: dict) -> dict:

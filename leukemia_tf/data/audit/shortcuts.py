@@ -37,7 +37,7 @@ def measure_shortcuts(
     groups of copies) are never divided between folds.
 
     Args:
-        cues: cue -> [N, features].
+        cues: cue -> [N, features], or what gives such rows when asked for some by number.
         labels: [N].
         units: [N], what must stay together.
         target: what the labels are, for the result ("label" or "source").
@@ -67,7 +67,7 @@ def measure_shortcuts(
         # It counts images where we count units.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         parts = list(engine.split(np.zeros(len(rows)), y[0], units[rows]))
-    tasks = [(values[rows], part) for values in cues.values() for part in parts]
+    tasks = [(chosen, part) for chosen in [values[rows] for values in cues.values()] for part in parts]
     scored = list(map_threads(lambda task: _fold(task[0], y[0], len(y[1]), *task[1], seed), tasks))
     result = []
     for number, cue in enumerate(cues):
