@@ -158,6 +158,9 @@ def tables() -> dict[str, str]:
         file = RESULTS / "benchmarks" / f"{name}.csv"
         if file.exists():
             found[name] = markdown(rows(pd.read_csv(file)))
+    goals = RESULTS / "benchmarks" / "goals.csv"
+    if goals.exists():
+        found["goals"] = markdown(pd.read_csv(goals, dtype=str).fillna("").drop(columns="file"))
     sample = pd.read_csv(RESULTS / "sample_difficulty.csv")
     found["sample"] = markdown(sample_rows(sample))
     found["near_duplicates"] = markdown(near_duplicate_rows(pd.read_csv(RESULTS / "leakage" / "near_duplicates.csv")))

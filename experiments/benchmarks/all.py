@@ -1,0 +1,121 @@
+"""Every benchmark of speed in under twenty minutes on two cores, and which goals are met.
+
+    python experiments/benchmarks/all.py [--data FILE.npz --weights FOLDER] [--only NAME ...]
+
+Each benchmark runs in a process of its own, one after the other, in the setting that fits; what takes longer (such as a
+million images, or whole trainings) has a command of its own, in the first lines of its file. With --data (a MedMNIST
+.npz at 64 pixels) and --weights (ImageNet weights, `<backbone>_notop.weights.h5`) trainings are of real images;
+without, of the embedded sample. Writes to experiments/results/benchmarks the files of each benchmark and
+
+- all.csv: benchmark; status; minutes; load when it began; command; and of the machine processor, cores, memory,
+  versions and date;
+- goals.csv: each goal, what was wanted, what was measured, whether it is met, and the file that says so. Files that
+  this run did not write are read as they lie there.
+
+A benchmark that fails or takes longer than its limit does not keep the others from running; the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import pandas as pd
+
+from leukemia_tf.files import write_text
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from goals import measure_goals  # noqa: E402
+from machine import describe_machine  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results" / "benchmarks"
+
+
+class Benchmark(NamedTuple):
+    """One script with its arguments, and after how many minutes it is stopped."""
+
+    name: str
+    minutes: float
+    script: str
+    arguments: tuple[str, ...] = ()
+    real: bool = False
+    """Whether it takes --data and --weights."""
+
+
+BENCHMARKS = (
+    Benchmark("start", 2, "start.py", ("--quick",)),
+    Benchmark("pipeline", 3, "pipeline.py", ("--rounds", "3", "--seconds", "1")),
+    Benchmark("bootstrap", 2, "bootstrap.py"),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="a MedMNIST .npz of blood cells at 64 pixels (default: the sample)")
+    parser.add_argument("--weights", help="folder of ImageNet weights (default: random ones)")
+    parser.add_argument("--only", nargs="+", choices=[one.name for one in BENCHMARKS], metavar="NAME", default=None)
+    options = parser.parse_args(arguments)
+    chosen = [one for one in BENCHMARKS if not options.only or one.name in options.only]
+    machine, rows, began = describe_machine(), [], time.monotonic()
+    for number, benchmark in enumerate(chosen, 1):
+        command = command_of(benchmark, options)
+        print(f"[{number}/{len(chosen)}] {' '.join(command)}", flush=True)
+        load, start = os.getloadavg()[0], time.monotonic()
+        status = run(command, benchmark.minutes * 60)
+        minutes = (time.monotonic() - start) / 60
+        print(f"[{number}/{len(chosen)}] {benchmark.name}: {status}, {minutes:.1f} min", flush=True)
+        facts = {"benchmark": benchmark.name, "status": status, "minutes": round(minutes, 2), "load": round(load, 2)}
+        rows.append({**facts, "command": " ".join(["python", *map(_shown, command[1:])]), **machine})
+    write(rows, RESULTS / "all.csv")
+    goals = measure_goals()
+    write(goals, RESULTS / "goals.csv")
+    print(pd.DataFrame(goals)[["goal", "wanted", "measured", "met"]].to_string(index=False))
+    print(f"{(time.monotonic() - began) / 60:.1f} minutes")
+    return int(any(row["status"] != "done" for row in rows))
+
+
+def command_of(benchmark: Benchmark, options: argparse.Namespace) -> list[str]:
+    """The command line of one benchmark."""
+    command = [sys.executable, str(HERE / benchmark.script), *benchmark.arguments]
+    if benchmark.real:
+        command += ["--data", options.data] if options.data else []
+        command += ["--weights", options.weights] if options.weights else []
+    return command
+
+
+def run(command: list[str], seconds: float) -> str:
+    """Run in a process group of its own, and end all of it at the limit."""
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return "stopped at its limit"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return "done" if code == 0 else f"failed ({code})"
+
+
+def _shown(argument: str) -> str:
+    """Without the folders of this machine."""
+    path = pathlib.Path(argument)
+    if path.is_absolute():
+        return str(path.relative_to(HERE.parents[1])) if path.is_relative_to(HERE.parents[1]) else path.name
+    return argument
+
+
+def write(rows: list[dict], path: pathlib.Path) -> None:
+    write_text(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
