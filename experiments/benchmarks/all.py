@@ -1,11 +1,11 @@
 """Every benchmark of speed in under twenty minutes on two cores, and which goals are met.
 
-    python experiments/benchmarks/all.py [--data FILE.npz --weights FOLDER] [--only NAME ...]
+    python experiments/benchmarks/all.py [--data FILE.npz --weights FOLDER] [--runs RUN ...] [--only NAME ...]
 
 Each benchmark runs in a process of its own, one after the other, in the setting that fits; what takes longer (such as a
 million images, or whole trainings) has a command of its own, in the first lines of its file. With --data (a MedMNIST
-.npz at 64 pixels) and --weights (ImageNet weights, `<backbone>_notop.weights.h5`) trainings are of real images;
-without, of the embedded sample. Writes to experiments/results/benchmarks the files of each benchmark and
+.npz at 64 pixels) and --weights (ImageNet weights, `<backbone>_notop.weights.h5`) features are of real images, with
+--runs the answers of those models; without, of the embedded sample and a small network. Writes to experiments/results/benchmarks the files of each benchmark and
 
 - all.csv: benchmark; status; minutes; load when it began; command; and of the machine processor, cores, memory,
   versions and date;
@@ -46,14 +46,23 @@ class Benchmark(NamedTuple):
     minutes: float
     script: str
     arguments: tuple[str, ...] = ()
-    real: bool = False
-    """Whether it takes --data and --weights."""
+    takes: tuple[str, ...] = ()
+    """Which of --data, --weights and --runs go on to it."""
 
 
+# Of the cached features epochs alone: a notebook's whole training takes longer than all of this together.
+_EPOCHS = "--name epochs --train-images 2000 --val-images 500 --views 1 --fine-epochs 0 --notebook-epochs 0"
 BENCHMARKS = (
-    Benchmark("start", 2, "start.py", ("--quick",)),
+    Benchmark("start", 3, "start.py", ("--quick",), ("runs",)),
     Benchmark("pipeline", 3, "pipeline.py", ("--rounds", "3", "--seconds", "1")),
-    Benchmark("bootstrap", 2, "bootstrap.py"),
+    Benchmark("feed", 2, "feed.py"),
+    Benchmark("first_step", 3, "first_step.py"),
+    Benchmark("feature_cache", 5, "feature_cache.py", tuple(_EPOCHS.split()), ("data", "weights")),
+    Benchmark("calls", 3, "train_step.py", ("--calls-only",)),
+    Benchmark("inference", 6, "inference.py", ("--quick",), ("runs",)),
+    Benchmark("bootstrap", 3, "bootstrap.py"),
+    Benchmark("audit", 5, "audit.py", ("--speed",)),
+    Benchmark("scale", 6, "scale.py", ("--quick", "--again")),
 )
 
 
@@ -61,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="a MedMNIST .npz of blood cells at 64 pixels (default: the sample)")
     parser.add_argument("--weights", help="folder of ImageNet weights (default: random ones)")
+    parser.add_argument("--runs", nargs="+", metavar="RUN", help="finished runs with exports (default: a small one)")
     parser.add_argument("--only", nargs="+", choices=[one.name for one in BENCHMARKS], metavar="NAME", default=None)
     options = parser.parse_args(arguments)
     chosen = [one for one in BENCHMARKS if not options.only or one.name in options.only]
@@ -85,9 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
 def command_of(benchmark: Benchmark, options: argparse.Namespace) -> list[str]:
     """The command line of one benchmark."""
     command = [sys.executable, str(HERE / benchmark.script), *benchmark.arguments]
-    if benchmark.real:
-        command += ["--data", options.data] if options.data else []
-        command += ["--weights", options.weights] if options.weights else []
+    if "runs" in benchmark.takes:
+        command += options.runs or []
+    for name in ("data", "weights"):
+        if name in benchmark.takes and getattr(options, name):
+            command += [f"--{name}", getattr(options, name)]
     return command
 
 
