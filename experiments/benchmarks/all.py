@@ -5,7 +5,8 @@
 Each benchmark runs in a process of its own, one after the other, in the setting that fits; what takes longer (such as a
 million images, or whole trainings) has a command of its own, in the first lines of its file. With --data (a MedMNIST
 .npz at 64 pixels) and --weights (ImageNet weights, `<backbone>_notop.weights.h5`) features are of real images, with
---runs the answers of those models; without, of the embedded sample and a small network. Writes to experiments/results/benchmarks the files of each benchmark and
+--runs the answers of those models; without, of the embedded sample and a small network. Writes to
+experiments/results/benchmarks the files of each benchmark and
 
 - all.csv: benchmark; status; minutes; load when it began; command; and of the machine processor, cores, memory,
   versions and date;
