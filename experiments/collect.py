@@ -154,7 +154,12 @@ def tables() -> dict[str, str]:
     )
     found["feature_cache"] = markdown(feature_cache_rows(pd.read_csv(RESULTS / "benchmarks" / "feature_cache.csv")))
     # Measured by a run of one's own: the README has their markers once there are files.
-    for name, rows in (("inference", inference_rows), ("inference_folder", folder_rows), ("start", start_rows)):
+    for name, rows in (
+        ("inference", inference_rows),
+        ("inference_folder", folder_rows),
+        ("start", start_rows),
+        ("train_step_calls", call_rows),
+    ):
         file = RESULTS / "benchmarks" / f"{name}.csv"
         if file.exists():
             found[name] = markdown(rows(pd.read_csv(file)))
@@ -208,7 +213,12 @@ def scale_bar_rows() -> pd.DataFrame:
 
 
 def feature_cache_rows(cache: pd.DataFrame) -> pd.DataFrame:
-    """How many times faster an epoch of the head is on cached features."""
+    """How many times faster an epoch of the head is on cached features, and a whole run."""
+    accuracy = [
+        "" if pd.isna(row["notebook_val_accuracy"])
+        else f"{row['cached_val_accuracy']:.3f} ({row['notebook_val_accuracy']:.3f})"
+        for _, row in cache.iterrows()
+    ]  # fmt: skip
     return pd.DataFrame(
         {
             "data": cache["data"],
@@ -219,8 +229,16 @@ def feature_cache_rows(cache: pd.DataFrame) -> pd.DataFrame:
             "backbones": cache["backbones"].str.replace("+", ", "),
             "epoch, cached against uncached": ratio(cache["epoch_ratio"]),
             "in processor time": ratio(cache["cpu_ratio"]),
+            "whole run, against the notebook's": ratio(cache["whole_ratio"]),
+            "until as accurate": ratio(cache["ratio_to_equal"]),
+            "best validation accuracy (notebook's)": accuracy,
         }
     )
+
+
+def call_rows(calls: pd.DataFrame) -> pd.DataFrame:
+    """Steps of milliseconds: several in a call, and an update that XLA fuses."""
+    return pd.DataFrame({"what (steps a call)": calls["what"], "relative to a call a step": ratio(calls["to_plain"])})
 
 
 def inference_rows(inference: pd.DataFrame) -> pd.DataFrame:

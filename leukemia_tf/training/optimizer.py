@@ -22,8 +22,14 @@ def make_optimizer(phase: Phase, steps_per_epoch: int | None) -> keras.optimizer
     """The optimizer of a phase, with its schedule.
 
     Raises:
-        InputError: for an unknown optimizer or argument, or a schedule over an unknown number of steps.
+        InputError: for an unknown optimizer or argument, one without effect, or a schedule over an unknown number of
+            steps.
     """
+    if phase.optimizer_config.get("use_ema") and not phase.optimizer_config.get("ema_overwrite_frequency"):
+        raise InputError(
+            f"`optimizer_config.use_ema` of phase `{phase.name}` needs `ema_overwrite_frequency`, in batches: without "
+            "it no validation and no checkpoint sees the averages. Received: none"
+        )
     rate = make_schedule(phase, steps_per_epoch)
     try:
         constructor = type(keras.optimizers.get(phase.optimizer))

@@ -30,6 +30,11 @@ class Phase:
         learning_rate: the rate, or the peak rate of a schedule.
         optimizer: a Keras optimizer's name, such as ``"adam"``, ``"adamw"``, ``"sgd"``, ``"adamax"``.
         optimizer_config: further arguments of that optimizer, such as ``{"weight_decay": 1e-5, "clipnorm": 1.0}``.
+            ``use_ema`` goes with ``ema_overwrite_frequency``, in batches: otherwise Keras puts averages for the weights
+            at the end of all epochs, which no validation sees and no checkpoint keeps. Keras's optimizers take no
+            ``jit_compile``: XLA is switched for the whole step, and fuses the update by itself where that pays
+            (`leukemia_tf.training.optimizer.fuse_update`). Under ``mixed_float16`` the loss is scaled by itself;
+            ``loss_scale_factor`` is a fixed scale for other cases.
         accumulate: batches whose gradients are averaged for one step of the optimizer, as if they were one batch (but
             for batch normalisation, which sees each by itself). A schedule counts batches all the same.
         schedule: how the rate moves, each batch, over the whole phase: ``"constant"``; ``"cosine"`` (half a cosine

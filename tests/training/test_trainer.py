@@ -145,6 +145,11 @@ def test_wrong_arguments_are_named(tmp_path):
         make_optimizer(Phase("p", optimizer="adamm"), 5)
     with pytest.raises(InputError, match="holds its arguments"):
         make_optimizer(Phase("p", optimizer_config={"momentun": 0.9}), 5)
+    with pytest.raises(InputError, match="needs `ema_overwrite_frequency`"):
+        make_optimizer(Phase("p", optimizer_config={"use_ema": True}), 5)
+    assert make_optimizer(Phase("p", optimizer_config={"use_ema": True, "ema_overwrite_frequency": 5}), 5).use_ema
+    with pytest.raises(InputError, match="jit_compile"):  # Keras 3 has none, and would not pass over it
+        make_optimizer(Phase("p", optimizer_config={"jit_compile": True}), 5)
     with pytest.raises(InputError, match="needs `steps_per_epoch`"):
         make_optimizer(Phase("p", schedule="cosine"), None)
     with pytest.raises(InputError, match="needed with a function"):
