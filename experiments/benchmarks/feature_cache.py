@@ -19,10 +19,10 @@ Both two-phase runs then open the last 50 layers for `--fine-epochs`, batch norm
 before the data set is made and ends with the last epoch; checkpoints, history and validation are part of it, building
 the model is not. `cpu_s` are the processor seconds of an epoch, which a busy machine changes less. Writes
 experiments/results/benchmarks/feature_cache_<name>.csv (a row an epoch and run), .png, and feature_cache.csv (a row a
-data set, replaced by name). `whole_ratio` compares whole runs (`whole_cpu_ratio` by processor seconds), `ratio_to_equal`
-the notebook's with the time until the cached run is at least as accurate as the notebook's best epoch. Accuracy is
-given of the best epoch, and of the one that is kept, that with the lowest validation loss. Read the ratios, not the
-seconds.
+data set, replaced by name). `whole_ratio` compares whole runs (`whole_cpu_ratio` by processor seconds),
+`ratio_to_equal` the notebook's with the time until the cached run is at least as accurate as the notebook's best epoch.
+Accuracy is given of the best epoch, and of the one that is kept, that with the lowest validation loss. Read the ratios,
+not the seconds.
 """
 
 from __future__ import annotations
