@@ -7,7 +7,8 @@ the ratios, not the images per second. Writes experiments/results/benchmarks/pip
 minutes on two cores.
 
 Columns: what; images_per_s (median of the rounds), lowest, highest; to_decode (ratio to JPEG decode and resize);
-stock and to_stock (the stack of Keras layers that does the same job, and the ratio to it).
+stock and to_stock (the stack of Keras layers that does the same job, and the ratio to it); images_per_cpu_s,
+cpu_to_decode and cpu_to_stock (the same by processor time, which other programs on the machine change less).
 """
 
 from __future__ import annotations
@@ -140,33 +141,35 @@ def augmenting(pixels: np.ndarray, batch: int) -> dict[str, tf.data.Dataset]:
     return cases
 
 
-def measure(cases: dict[str, tf.data.Dataset], batch: int, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Images per second of each case in each round.
+def measure(cases: dict[str, tf.data.Dataset], batch: int, rounds: int, seconds: float) -> dict[str, np.ndarray]:
+    """Images per second, and per second of processor time, of each case in each round: [rounds, 2].
 
     A measurement runs over a dataset of its own length from start to end, so that no batch is prepared before the clock
     starts or after it stops.
     """
     passes = {}
     for name, dataset in cases.items():
-        rate = 2 / timed(dataset.take(2))  # the first pass also warms up
+        rate = 2 / timed(dataset.take(2))[0]  # the first pass also warms up
         passes[name] = dataset.take(max(2, round(rate * seconds)))
-        passes[name] = dataset.take(max(2, round(2 / timed(dataset.take(2)) * seconds)))
+        passes[name] = dataset.take(max(2, round(2 / timed(dataset.take(2))[0] * seconds)))
     rates = {name: [] for name in cases}
     for _ in range(rounds):
         for name, dataset in passes.items():
             rates[name].append(int(dataset.cardinality()) * batch / timed(dataset))
-    return rates
+    return {name: np.stack(values) for name, values in rates.items()}
 
 
-def timed(dataset: tf.data.Dataset) -> float:
-    start = time.perf_counter()
+def timed(dataset: tf.data.Dataset) -> np.ndarray:
+    """Seconds, and seconds of processor time, of one pass."""
+    start = np.array([time.perf_counter(), time.process_time()])
     for _ in dataset:
         pass
-    return time.perf_counter() - start
+    return np.array([time.perf_counter(), time.process_time()]) - start
 
 
-def summarise(rates: dict[str, list[float]], options: argparse.Namespace) -> pd.DataFrame:
-    middle = {name: statistics.median(values) for name, values in rates.items()}
+def summarise(rates: dict[str, np.ndarray], options: argparse.Namespace) -> pd.DataFrame:
+    middle = {name: statistics.median(values[:, 0]) for name, values in rates.items()}
+    by_cpu = {name: statistics.median(values[:, 1]) for name, values in rates.items()}
     versions = {"tensorflow": tf.__version__, "keras": keras.__version__, "opencv": cv2.__version__}
     rows = []
     for name, values in rates.items():
@@ -175,11 +178,14 @@ def summarise(rates: dict[str, list[float]], options: argparse.Namespace) -> pd.
             {
                 "what": name,
                 "images_per_s": round(middle[name]),
-                "lowest": round(min(values)),
-                "highest": round(max(values)),
+                "lowest": round(min(values[:, 0])),
+                "highest": round(max(values[:, 0])),
                 "to_decode": round(middle[name] / middle[DECODE], 2),
                 "stock": stock,
                 "to_stock": round(middle[name] / middle[stock], 1) if stock else "",
+                "images_per_cpu_s": round(by_cpu[name]),
+                "cpu_to_decode": round(by_cpu[name] / by_cpu[DECODE], 2),
+                "cpu_to_stock": round(by_cpu[name] / by_cpu[stock], 1) if stock else "",
                 "images": "photographs" if options.images else "drawn",
                 "batch": options.batch,
                 "size": options.size,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 LABELS = ("auto", "binary", "categorical")
 
+# No Python here looks at a tensor's value, and translating it all (the policy's steps too) takes a second.
+_as_it_is = tf.autograph.experimental.do_not_convert
+
 
 def make_pipeline(
     table: pd.DataFrame,
@@ -122,7 +125,7 @@ def make_pipeline(
             views = chosen.drawn_views(rows.shape[0], batch_seed)
             return {"image": images, **{name: look_up(known[name], rows, views) for name in known}}, encoded
 
-        dataset = dataset.map(augmented, num_parallel_calls=parallel, deterministic=True)
+        dataset = dataset.map(_as_it_is(augmented), num_parallel_calls=parallel, deterministic=True)
         steps = steps_per_epoch(table, batch_size, training=True, balance=balance)
         count = tf.data.INFINITE_CARDINALITY if repeat is None else repeat * steps
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
@@ -133,7 +136,7 @@ def make_pipeline(
             images, encoded = gather(rows)
             return tf.cast(images, tf.float32), encoded
 
-        dataset = dataset.map(unchanged, num_parallel_calls=parallel, deterministic=True)
+        dataset = dataset.map(_as_it_is(unchanged), num_parallel_calls=parallel, deterministic=True)
     options = tf.data.Options()
     options.deterministic = True
     # Several processes that train together take their share of each batch, not of the files.
@@ -167,7 +170,7 @@ def fill_last_batch(dataset: tf.data.Dataset, rows: int, batch_size: int) -> tf.
         weights = tf.where(tf.range(batch_size) < given, tf.constant(weight, tf.float32), 0.0)
         return filled(images), filled(labels), tf.ensure_shape(weights, [batch_size])
 
-    return dataset.map(fill, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.map(_as_it_is(fill), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def steps_per_epoch(
@@ -214,7 +217,7 @@ def _epochs(indices, batch_size, balance, seed, first_epoch, repeat) -> tf.data.
         return tf.data.Dataset.from_tensor_slices((rows, seeds))
 
     last = np.iinfo(np.int64).max if repeat is None else first_epoch + repeat
-    return tf.data.Dataset.range(first_epoch, last).flat_map(one_epoch)
+    return tf.data.Dataset.range(first_epoch, last).flat_map(_as_it_is(one_epoch))
 
 
 def _encode_labels(indices: np.ndarray, classes: int, labels: str) -> np.ndarray:
