@@ -256,6 +256,7 @@ def inference_rows(inference: pd.DataFrame) -> pd.DataFrame:
                 "format": f"`{name}`",
                 "MB": f"{single['megabytes']:.3g}",
                 "batch 1": f"{single['to_predict']:.3g}x",
+                "batch 1, processor time": f"{single['cpu_to_predict']:.3g}x",
                 "batch 32": f"{many['to_predict']:.3g}x",
                 f"accuracy lost, points (n = {int(single['test_images']):,})": lost,
             }

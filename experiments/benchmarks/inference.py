@@ -10,7 +10,8 @@ slows all of them alike: read the ratios, not the milliseconds. Rows of other ru
 experiments/results/benchmarks, or to --output:
 
 - inference.csv: run; image_size; format; megabytes; batch; ms (median of a call); to_predict (speed relative to
-  ``model.predict`` at the same batch); accuracy_keras, accuracy_lost, lost_low, lost_high (test images, 95 % paired
+  ``model.predict`` at the same batch); cpu_ms and cpu_to_predict (the same in processor time, of all threads, which
+  a busy machine changes less); accuracy_keras, accuracy_lost, lost_low, lost_high (test images, 95 % paired
   bootstrap; on the rows of batch 1); test_images; float_layers (of 8 bits).
 - inference_folder.csv: run; format; threads (of the model: all, or all but the one that is left to reading); images;
   side; reading, model (pixels in memory, batches of 32), folder (`leukemia-tf predict` on files): images a second,
@@ -173,15 +174,18 @@ def answer_rows(run: Run, pixels: np.ndarray, test: pd.DataFrame, calls: int) ->
         images = [np.float32(pixels[start : start + batch]) for start in range(0, batch * 8, batch)]
         images = [part for part in images if len(part) == batch]
         seconds = {name: [] for name in asked}
+        processor = {name: [] for name in asked}
         for name, ask in asked.items():
             for part in images[:3]:
                 ask(part)
         for number in range(calls):
             for name, ask in asked.items():
-                began = time.perf_counter()
+                began, cpu = time.perf_counter(), time.process_time()
                 ask(images[number % len(images)])
                 seconds[name].append(time.perf_counter() - began)
+                processor[name].append(time.process_time() - cpu)
         median = {name: statistics.median(times) for name, times in seconds.items()}
+        cpu = {name: statistics.median(times) for name, times in processor.items()}
         for name in asked:
             rows.append(
                 {
@@ -192,6 +196,8 @@ def answer_rows(run: Run, pixels: np.ndarray, test: pd.DataFrame, calls: int) ->
                     "batch": batch,
                     "ms": 1e3 * median[name],
                     "to_predict": median[PREDICT] / median[name],
+                    "cpu_ms": 1e3 * cpu[name],
+                    "cpu_to_predict": cpu[PREDICT] / cpu[name],
                     **(lost.get(name, {}) if batch == 1 else {}),
                     "test_images": len(pixels),
                     "float_layers": layers if name == "litert-int8" else None,
