@@ -229,6 +229,7 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
             raise InputError(
                 f"`run_dir` is a new or empty folder, or one of a run. Received: {path} (holds other files)"
             )
+        (path / "run.json").unlink(missing_ok=True)  # what it says was of the other recipe, or is found out anew
         write_json(file, wanted)
         return Run(path)
     differences = recipe_differences(read_json(file), recipe)

@@ -81,18 +81,20 @@ def test_images_that_are_damaged_within_are_all_named_before_anything_is_kept(fo
     lines = str(error.value).splitlines()
     assert [line.split("`")[1] for line in lines[:-1]] == list(originals) and "--skip-broken" in lines[-1]
     assert not (run / "checkpoints" / "best.keras").exists() and not (run / "history.csv").exists()
-    assert run_info(run)["status"] == "reading images"
+    assert run_info(run)["status"] == "reading images" and run_info(run)["colour"] == {"method": "none"}
 
     # Nothing of the run is worth keeping, so the folder takes the command that leaves them out.
     monkeypatch.setattr("leukemia_tf.recipes.train_recipe.fit_network", lambda *_, read_all, **__: _stop(read_all()))
-    without = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, skip_broken=True))
+    without = dataclasses.replace(
+        recipe, data=dataclasses.replace(recipe.data, skip_broken=True, colour="grey_world")
+    )
     with pytest.raises(_Read) as read:
         train_recipe(without, run, progress=False)
     assert sum(map(len, read.value.args[0].values())) == 29
     assert [entry["path"] for entry in run_info(run)["skipped"]] == list(originals)
     # From here on it is a run of that recipe, and goes on with what was read.
-    assert run_info(run)["status"] == "training"
-    with pytest.raises(InputError, match="is a run of another recipe: data.skip_broken is True there"):
+    assert run_info(run)["status"] == "training" and run_info(run)["colour"]["method"] == "grey_world"
+    with pytest.raises(InputError, match="is a run of another recipe: .*data.skip_broken is True there"):
         train_recipe(recipe, run, progress=False)
 
     # Or the same command begins anew, once the files are whole again.
