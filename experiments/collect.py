@@ -258,7 +258,8 @@ def inference_rows(inference: pd.DataFrame) -> pd.DataFrame:
                 "batch 1": f"{single['to_predict']:.3g}x",
                 "batch 1, processor time": f"{single['cpu_to_predict']:.3g}x",
                 "batch 32": f"{many['to_predict']:.3g}x",
-                f"accuracy lost, points (n = {int(single['test_images']):,})": lost,
+                "accuracy lost, points": lost,
+                "test images": f"{int(single['test_images']):,}" if lost else "",
             }
         )
     return pd.DataFrame(rows)
