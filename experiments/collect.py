@@ -174,6 +174,7 @@ def tables() -> dict[str, str]:
     found["audit_cost"] = markdown(
         audit_cost_rows(pd.read_csv(audit / "speed.csv"), pd.read_csv(audit / "scaling.csv"))
     )
+    found["scale"] = markdown(scale_rows(pd.read_csv(RESULTS / "benchmarks" / "scale.csv")))
     found["leakage"] = markdown(leakage_rows(read_json(RESULTS / "leakage" / "leakage.json")))
     found["scale_bar"] = markdown(scale_bar_rows())
     found["zoo"] = markdown(zoo_rows())
@@ -442,6 +443,20 @@ def audit_cost_rows(speed: pd.DataFrame, scaling: pd.DataFrame) -> pd.DataFrame:
         for row in scaling.itertuples()
     ]
     return pd.DataFrame(rows)
+
+
+def scale_rows(scale: pd.DataFrame) -> pd.DataFrame:
+    """What each part costs at the most images it was measured with, and how that grew from a tenth of them."""
+    last = scale.loc[scale.groupby("what", sort=False)["images"].idxmax()]
+    return pd.DataFrame(
+        {
+            "what": last["what"],
+            "images": [f"{count:,}" for count in last["images"]],
+            "processor seconds": [f"{value:.3g}" for value in last["cpu_s"]],
+            "grows as images to the power": [f"{value:.2f}" for value in last["growth"]],
+            "peak memory": [f"{value:.1f} GB" for value in last["peak_memory_gb"]],
+        }
+    )
 
 
 def limits(pair: list[float]) -> str:

@@ -538,9 +538,17 @@ def look_up_simulated(count: int) -> dict:
             }
         )  # fmt: skip
     known = {name: np.concatenate([parts[0][name], parts[len(d.SCALES)][name]]) for name in parts[0]}
+
+    def blocks(size: int = 16_384) -> Iterator[dict[str, np.ndarray]]:
+        for start in range(0, count, size):
+            ends = [np.searchsorted(part["image"], [start, start + size]) for part in parts]
+            yield {
+                name: np.concatenate([part[name][low:high] for part, (low, high) in zip(parts, ends)]) for name in known
+            }
+
     clock = Clock()
     with threadpool_limits(1):
-        found = look_up(known, parts, count)
+        found = look_up(known, blocks(), count)
     spent = clock.lap()
     pairs = set(zip(found[["first", "second"]].min(axis=1), found[["first", "second"]].max(axis=1)))
     true = {(int(source), row) for row, source in enumerate(sources, start=count - planted_count)}
