@@ -4,7 +4,7 @@
     python experiments/benchmarks/feature_cache.py --weights FOLDER                               # the sample
     python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER --name pbc64_epoch \
         --train-images 3000 --val-images 1000 --views 1 --fine-epochs 0 --notebook-epochs 0       # epochs alone
-    python experiments/benchmarks/feature_cache.py --quick                                        # a small one, minutes
+    python experiments/benchmarks/feature_cache.py --quick --output FOLDER                        # a small one, minutes
 
 Three ways to train the same ensemble on the same images, one after the other in one process:
 
@@ -71,9 +71,12 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--uncached-epochs", type=int, default=2, help="epochs of the head that are timed uncached")
     parser.add_argument("--whole-uncached", action="store_true", help="run the uncached training to its end")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=pathlib.Path, default=RESULTS, help="folder of the files")
+    parser.add_argument("--output", type=pathlib.Path, help="folder of the files (default: the results)")
     parser.add_argument("--quick", action="store_true", help="two small backbones, few images and epochs")
     options = parser.parse_args(arguments)
+    if options.quick and options.output is None:
+        parser.error("--quick needs an --output of its own: it is no result")
+    options.output = options.output or RESULTS
     if options.quick:
         quick = {"backbones": "mobilenetv2,efficientnetb0", "image_size": 32, "train_images": 96, "val_images": 32}
         epochs = {"head_epochs": 4, "fine_epochs": 1, "notebook_epochs": 2, "uncached_epochs": 2, "views": 1}
