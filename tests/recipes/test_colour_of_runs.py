@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from leukemia_tf.data import load_pixels, open_data
+from leukemia_tf.data import PixelReader, load_pixels, open_data
 from leukemia_tf.data.colour import clahe, fit_reinhard
 from leukemia_tf.data.table import image_file
 from leukemia_tf.errors import InputError
@@ -134,6 +134,13 @@ def test_other_test_images_do_not_change_what_is_fitted(tmp_path, monkeypatch):
     def run_with(change, folder):
         read = []
 
+        class Changed(PixelReader):
+            def all(self):
+                arrays = super().all()
+                for split in ("val", "test") if change else ():
+                    arrays[split][..., 0] = 255
+                return arrays
+
         def changed(manifest, table, size, **options):
             pixels = load_pixels(manifest, table, size, **options)
             read.append(set(table["split"]))
@@ -141,10 +148,11 @@ def test_other_test_images_do_not_change_what_is_fitted(tmp_path, monkeypatch):
                 pixels[..., 0] = 255
             return pixels
 
+        monkeypatch.setattr(leukemia_tf.data, "PixelReader", Changed)
         monkeypatch.setattr(leukemia_tf.data, "load_pixels", changed)
         run = train_recipe(with_colour("reinhard"), folder, progress=False)
         # Training and validation once more for the verdict, as the saved model takes them.
-        assert read == [{"train"}, {"val"}, {"test"}, {"train"}, {"val"}]
+        assert read == [{"train"}, {"val"}]
         return run
 
     first, second = run_with(False, tmp_path / "one"), run_with(True, tmp_path / "two")

@@ -85,7 +85,7 @@ def test_loss_schedules_and_metric_of_the_recipe_are_used(tmp_path, given):
     ],
 )
 def test_a_slip_is_found_before_the_images_are_read(changes, message, tmp_path, monkeypatch):
-    monkeypatch.setattr("leukemia_tf.data.pixel_reader.PixelReader", lambda *_, **__: pytest.fail("images are read"))
+    monkeypatch.setattr("leukemia_tf.data.PixelReader", lambda *_, **__: pytest.fail("images are read"))
     with pytest.raises(InputError, match=message):
         train_recipe(dataclasses.replace(RECIPE, **changes), tmp_path / "run", progress=False)
 
