@@ -26,8 +26,8 @@ file of their own, train_step_calls.csv: a head on cached features, and the smal
 that are ready in memory; epochs in turn, with a callback that looks at the loss after each call, as the trainer's do.
 
 Columns: what; first_step_s (with tracing and compiling); step_s (median); images_per_s; to_plain (speed relative to the
-same phase with XLA off in float32, or to a call a step); epoch_s (median); to_notebook (epochs relative to the
-notebook's).
+same phase with XLA off in float32, or to a call a step; `_cpu` in processor time, which a busy machine changes
+less); epoch_s (median); to_notebook (epochs relative to the notebook's).
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def epoch_rows(options: argparse.Namespace, manifest, table: pd.DataFrame) -> li
 
 def call_rows(options: argparse.Namespace) -> list[dict]:
     """Time steps of milliseconds: one a call, as many as `resolve_steps_per_execution` chooses, and a fused update."""
-    random, steps, batch = np.random.default_rng(0), 60, options.batch
+    random, steps, batch = np.random.default_rng(0), 40, options.batch
     labels = np.eye(8, dtype=np.float32)[random.integers(0, 8, steps * batch)]
     widths = [1280, 2048, 1280]  # of EfficientNetB0, ResNet50 and MobileNetV2
     view = [*(random.random((len(labels), width)).astype(np.float16) for width in widths), labels]
@@ -250,17 +250,17 @@ def call_rows(options: argparse.Namespace) -> list[dict]:
             if "fused" in way:
                 fuse_update(model.optimizer, model.trainable_variables, 10**9, jit_compile=False)
             models[f"{what}, {way} ({size})"], seconds[f"{what}, {way} ({size})"] = model, []
-        for _ in range(options.epochs + 1):
+        for _ in range(2 * options.epochs + 1):
             for name, model in models.items():
                 look = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: float(logs["loss"]))
-                began = time.perf_counter()
+                began = np.array([time.perf_counter(), time.process_time()])
                 model.fit(data, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0, callbacks=[look])
-                seconds[name].append((time.perf_counter() - began) / steps)
-        plain = statistics.median(next(iter(seconds.values()))[1:])
-        for name, times in seconds.items():
-            step = statistics.median(times[1:])
-            rows.append({"what": name, "step_s": step, "images_per_s": batch / step, "to_plain": plain / step})
-            rows[-1]["batch"] = batch
+                seconds[name].append((np.array([time.perf_counter(), time.process_time()]) - began) / steps)
+        median = {name: np.median(times[1:], axis=0) for name, times in seconds.items()}
+        plain = next(iter(median.values()))
+        for name, (step, cpu) in median.items():
+            found = {"step_s": step, "images_per_s": batch / step, "to_plain": plain[0] / step}
+            rows.append({"what": name, **found, "cpu_s": cpu, "to_plain_cpu": plain[1] / cpu, "batch": batch})
     return rows
 
 
