@@ -4,7 +4,8 @@
 
 Copies metrics.json, recipe.json, environment.json and history.csv of each RUN to experiments/results/runs/NAME, writes
 experiments/results/runs.csv (one row a run) from all that lie there, and puts the tables between the markers of
-README.md. Nothing in those tables is typed by hand: tests/test_readme.py compares them with the files.
+README.md and experiments/benchmarks/README.md. Nothing in those tables is typed by hand: tests/test_readme.py compares
+them with the files.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from leukemia_tf.recipes.show import list_rows
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
+PAGES = (ROOT / "README.md", ROOT / "experiments" / "benchmarks" / "README.md")
 ZOO = [
     "ensemble",
     "filter_token",
@@ -159,6 +161,8 @@ def tables() -> dict[str, str]:
         ("inference_folder", folder_rows),
         ("start", start_rows),
         ("train_step_calls", call_rows),
+        ("first_step", first_step_rows),
+        ("feed", feed_rows),
     ):
         file = RESULTS / "benchmarks" / f"{name}.csv"
         if file.exists():
@@ -269,6 +273,32 @@ def inference_rows(inference: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def first_step_rows(stages: pd.DataFrame) -> pd.DataFrame:
+    """Seconds from the command to each stage of a training's start."""
+    goals = [f"{row.goal:g}, {'met' if row.met is True or row.met == 'True' else 'not met'}" if row.goal == row.goal
+             else "" for row in stages.itertuples()]
+    return pd.DataFrame(
+        {
+            f"stage, {stages['files'].iloc[0]:,} files of 450 x 450": stages["stage"],
+            "seconds since the command": [f"{value:.1f}" for value in stages["seconds"]],
+            "goal": goals,
+        }
+    )
+
+
+def feed_rows(feed: pd.DataFrame) -> pd.DataFrame:
+    """How busy simulated GPUs are kept."""
+    return pd.DataFrame(
+        {
+            "simulated GPU": feed["gpu"],
+            "images a second that it takes": feed["images_per_s"],
+            "cores": [f"{row.cores}, as {row.stands_for_cores}" for row in feed.itertuples()],
+            "busy": [f"{100 * value:.0f} %" for value in feed["busy"]],
+            "by the processor time of an image": [f"{100 * value:.0f} %" for value in feed["by_cpu_time"]],
+        }
+    )
 
 
 def folder_rows(folders: pd.DataFrame) -> pd.DataFrame:
@@ -487,7 +517,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def fill(text: str) -> str:
-    """The README with each ``<!-- table: NAME -->`` ... ``<!-- end -->`` filled."""
+    """A page with each ``<!-- table: NAME -->`` ... ``<!-- end -->`` filled."""
     found = tables()
 
     def replace(match: re.Match) -> str:
@@ -501,8 +531,8 @@ def main() -> None:
         run_dir, _, name = argument.partition("=")
         collect(run_dir, name or pathlib.Path(run_dir).name)
     summarize().to_csv(RESULTS / "runs.csv", index=False, lineterminator="\n")
-    readme = ROOT / "README.md"
-    write_text(readme, fill(readme.read_text(encoding="utf-8")))
+    for page in PAGES:
+        write_text(page, fill(page.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from leukemia_tf.cli_report import add_report_command
 from leukemia_tf.cli_zoo import add_zoo_commands
 from leukemia_tf.errors import LeukemiaTFError, RunError
 from leukemia_tf.files import is_full
+from leukemia_tf.lean_import import OPTIONAL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,7 +194,7 @@ def _train(options: argparse.Namespace) -> int:
     recipe = override(recipe, {name: value for name, value in given.items() if value is not None})
     recipe = override(recipe, parse_assignments(options.changes))
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    _load_tensorflow()
+    _load_tensorflow(*OPTIONAL)
     run_dir = pathlib.Path(options.run_dir or pathlib.Path("runs") / f"{recipe.name}-{stamp}")
     if options.folds is not None or options.seeds is not None:
         return run_repeated(options, recipe, run_dir)
@@ -231,7 +232,6 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from leukemia_tf.lean_import import OPTIONAL
     from leukemia_tf.recipes.predict_stream import chosen_format, predict_files
     from leukemia_tf.recipes.run import load_run
 

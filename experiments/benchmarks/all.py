@@ -9,7 +9,7 @@ million images, or whole trainings) has a command of its own, in the first lines
 experiments/results/benchmarks the files of each benchmark and
 
 - all.csv: benchmark; status; minutes; load when it began; command; and of the machine processor, cores, memory,
-  versions and date;
+  versions and date (those that --only leaves out keep their rows);
 - goals.csv: each goal, what was wanted, what was measured, whether it is met, and the file that says so. Files that
   this run did not write are read as they lie there.
 
@@ -60,7 +60,7 @@ BENCHMARKS = (
     Benchmark("first_step", 3, "first_step.py"),
     Benchmark("feature_cache", 5, "feature_cache.py", tuple(_EPOCHS.split()), ("data", "weights")),
     Benchmark("calls", 3, "train_step.py", ("--calls-only",)),
-    Benchmark("inference", 6, "inference.py", ("--quick",), ("runs",)),
+    Benchmark("inference", 6, "inference.py", ("--calls", "12"), ("runs",)),
     Benchmark("bootstrap", 3, "bootstrap.py"),
     Benchmark("audit", 5, "audit.py", ("--speed",)),
     Benchmark("scale", 6, "scale.py", ("--quick", "--again")),
@@ -85,12 +85,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"[{number}/{len(chosen)}] {benchmark.name}: {status}, {minutes:.1f} min", flush=True)
         facts = {"benchmark": benchmark.name, "status": status, "minutes": round(minutes, 2), "load": round(load, 2)}
         rows.append({**facts, "command": " ".join(["python", *map(_shown, command[1:])]), **machine})
-    write(rows, RESULTS / "all.csv")
+    write(others(RESULTS / "all.csv", rows) + rows, RESULTS / "all.csv")
     goals = measure_goals()
     write(goals, RESULTS / "goals.csv")
     print(pd.DataFrame(goals)[["goal", "wanted", "measured", "met"]].to_string(index=False))
     print(f"{(time.monotonic() - began) / 60:.1f} minutes")
     return int(any(row["status"] != "done" for row in rows))
+
+
+def others(path: pathlib.Path, rows: list[dict]) -> list[dict]:
+    """What the file says of the benchmarks that did not run this time."""
+    before = pd.read_csv(path).to_dict("records") if path.exists() else []
+    return [row for row in before if row["benchmark"] not in {new["benchmark"] for new in rows}]
 
 
 def command_of(benchmark: Benchmark, options: argparse.Namespace) -> list[str]:

@@ -94,7 +94,10 @@ def now() -> tuple[float, float]:
 def train(options: argparse.Namespace) -> None:
     """Begin a training, stop it after the first step, and print when each stage ended, as JSON."""
     ended = {"Python has started": now()}
-    import keras
+    from leukemia_tf.lean_import import OPTIONAL, left_out
+
+    with left_out(*OPTIONAL):  # as the command does
+        import keras
 
     from leukemia_tf.recipes import get_recipe, override, prepare
 

@@ -33,10 +33,12 @@ million parameters.
 
 ``mlffakd_tiny`` has a student that is small: 0.37 million parameters, a 29th, and 5.5 times fewer operations.
 ``distil_ensemble`` puts the ensemble of system 002 into the same student, a 265th of its parameters. What each term
-is worth is measured by ``experiments/benchmarks/distillation.py``: in six epochs on PBC-64, from a teacher of 0.29
-million parameters into a student a twelfth of that, the student did best alone, and neither attention nor fusion
-helped. Whether they pay in a long training, as is known of softened logits (Beyer et al., "Knowledge distillation: A
-good teacher is patient and consistent", CVPR 2022), was not measured.
+is worth is measured by ``experiments/benchmarks/distillation.py``: on PBC-64, with EfficientNetB0 as the teacher
+(.984), a student of a nineteenth of its parameters, twelve epochs and three seeds, the student alone reaches .974, with
+softened logits .977, with feature maps too .976, with attention and fused maps too .976 (3,421 test images, each within
+about .005). The logits gain in every seed, though in none more than luck could; fusion and attention add nothing to
+them. Whether they pay in a long training, as is known of softened logits (Beyer et al., "Knowledge distillation: A good
+teacher is patient and consistent", CVPR 2022), was not measured.
 """
 
 from __future__ import annotations

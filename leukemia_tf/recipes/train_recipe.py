@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Iterator
 
 from leukemia_tf.errors import InputError, RunError
-from leukemia_tf.files import atomic_path, read_json, write_json
+from leukemia_tf.files import atomic_path, explain_write_errors, read_json, write_json
 from leukemia_tf.recipes.colour import colour_layer, fit_colour, model_input, training_input, with_colour
 from leukemia_tf.recipes.fitting import (
     SWITCH,
@@ -229,7 +229,9 @@ def _open_run(recipe: Recipe, path: pathlib.Path) -> Run:
             raise InputError(
                 f"`run_dir` is a new or empty folder, or one of a run. Received: {path} (holds other files)"
             )
-        (path / "run.json").unlink(missing_ok=True)  # what it says was of the other recipe, or is found out anew
+        if begun:
+            with explain_write_errors(path):
+                (path / "run.json").unlink()  # what it says was of the other recipe, or is found out anew
         write_json(file, wanted)
         return Run(path)
     differences = recipe_differences(read_json(file), recipe)
