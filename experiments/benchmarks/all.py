@@ -29,12 +29,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from goals import measure_goals
 from leukemia_tf.files import write_text
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-from goals import measure_goals  # noqa: E402
-from machine import describe_machine  # noqa: E402
+from machine import describe_machine
 
 HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "benchmarks"

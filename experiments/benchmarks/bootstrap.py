@@ -18,7 +18,6 @@ import argparse
 import os
 import pathlib
 import platform
-import re
 import time
 
 import numpy as np
@@ -32,6 +31,7 @@ from leukemia_tf.evaluation.intervals import metric_intervals
 from leukemia_tf.evaluation.metrics import METRICS, compute_metrics, evaluate_resamples
 from leukemia_tf.evaluation.predictions import make_predictions
 from leukemia_tf.files import write_text
+from machine import processor
 
 OUT = pathlib.Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "bootstrap.csv"
 
@@ -109,13 +109,6 @@ def measure(n_classes: int, n_subjects: int, n_images: int, resamples: int, naiv
         "scipy": scipy.__version__,
         "scikit_learn": sklearn.__version__,
     }
-
-
-def processor() -> str:
-    """Name of the processor, where Linux tells it."""
-    file = pathlib.Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*:\s*(.+)", file.read_text()) if file.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main() -> None:

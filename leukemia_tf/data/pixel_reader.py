@@ -147,6 +147,9 @@ class PixelReader:
                     for rows, chunk in array_rows(self._manifest, source.table, left, source.size, self._progress):
                         self._check_stop()
                         self._put(name, rows, chunk)
+                if not self._problems and not all(source.done.all() for source in self._sources.values()):
+                    # Stopped while no image was on its way: a file must not get its name for that.
+                    raise _Stopped("reading images was stopped")
                 if self._problems:
                     hint = "check the data again, --skip-broken leaves broken images out"
                     raise InputError("\n".join([*sorted(self._problems), hint]))

@@ -9,6 +9,7 @@ from typing import Iterable
 
 import numpy as np
 
+from leukemia_tf.data.scratch import check_room
 from leukemia_tf.files import atomic_path, explain_write_errors
 
 
@@ -56,6 +57,7 @@ class InFile:
     def __enter__(self) -> InFile:
         if self.whole:
             return self
+        check_room(self.file.parent, int(np.prod(self.shape, dtype=np.int64)))
         with contextlib.ExitStack() as opened:
             temporary = opened.enter_context(atomic_path(self.file))
             # Not buffered, so that the mapping below shows what was put.

@@ -18,6 +18,22 @@ from leukemia_tf.files import explain_write_errors
 IN_MEMORY = 1 << 30
 
 
+def check_room(folder: pathlib.Path, size: int) -> None:
+    """See that a folder, which is made if it is missing, has room for `size` bytes.
+
+    Raises:
+        RunError: if it has not, or cannot be written.
+    """
+    with explain_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise RunError(
+            f"`{folder}` needs {size / 1e9:.1f} GB of room for working files and has {free / 1e9:.1f} GB: free some, "
+            "or name a folder on a larger disk in LEUKEMIA_TF_CACHE."
+        )
+
+
 def scratch_array(shape: tuple[int, ...], dtype: np.dtype | type, *, in_memory: int = IN_MEMORY) -> np.ndarray:
     """An array of zeros: in memory, or if it takes more than `in_memory` bytes, mapped from a file in the cache folder.
 
@@ -31,14 +47,8 @@ def scratch_array(shape: tuple[int, ...], dtype: np.dtype | type, *, in_memory: 
     if size <= in_memory:
         return np.zeros(shape, dtype)
     folder = pathlib.Path(cache_dir())
+    check_room(folder, size)
     with explain_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        if free < size:
-            raise RunError(
-                f"`{folder}` needs {size / 1e9:.1f} GB of room for working files and has {free / 1e9:.1f} GB: free "
-                "some, or name a folder on a larger disk in LEUKEMIA_TF_CACHE."
-            )
         with tempfile.TemporaryFile(dir=folder, prefix=".tmp-") as stream:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(stream.fileno(), 0, size)

@@ -51,6 +51,8 @@ def resolve_steps_per_execution(
     if len(few) == 1:
         return 1
     seconds = step_seconds()
+    if seconds == float("inf"):
+        return 1
     wanted = CALL_SECONDS / (_SHARE * seconds)
     size = next((size for size in few if size >= wanted), few[-1])
     log.info("steps_per_execution=%d of %d (a step takes about %.3g s)", size, epoch, seconds)

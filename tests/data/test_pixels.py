@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -163,3 +164,11 @@ def test_change_pixels_in_memory_and_beside_a_mapped_file(tmp_path):
     expected = images + 3
     assert change_pixels(images, brighter, "brighter by 3") is images
     np.testing.assert_array_equal(images, expected)
+
+
+def test_a_disk_with_too_little_room_is_told_before_anything_is_read(data, tmp_path, monkeypatch):
+    manifest, table = data
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(RunError, match="needs 0.0 GB of room.*LEUKEMIA_TF_CACHE"):
+        load_pixels(manifest, table, 9, memory_limit=0, cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache" / "pixels").iterdir()) == []

@@ -266,6 +266,14 @@ def test_an_export_of_an_earlier_model_is_refused(run, folder, tmp_path):
         predict_files(load_run(copy), [folder], write=bytes, format="onnx")
 
 
+def predict_alone(code: str, run, folder, name: str, output) -> str:
+    """What ``predict`` prints in a process that begins with `code`."""
+    arguments = ["predict", str(run.path), str(folder), "--format", name, "--output", str(output)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize("name", ["litert", "onnx"])
 def test_a_prediction_without_tensorflow(run, folder, rows, name, tmp_path):
     """The whole command, in a process that could import neither it nor scikit-learn, which also takes its time."""
@@ -273,13 +281,8 @@ def test_a_prediction_without_tensorflow(run, folder, rows, name, tmp_path):
         "import sys; sys.modules.update(tensorflow=None, keras=None, sklearn=None)\n"
         "from leukemia_tf.cli import main\nsys.exit(main(sys.argv[1:]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "predict", str(run.path), str(folder), "--format", name,
-         "--output", str(tmp_path / "p.csv")],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Research use only" in done.stdout
+    said = predict_alone(code, run, folder, name, tmp_path / "p.csv")
+    assert "Research use only" in said
     same(read(tmp_path / "p.csv"), rows, 1e-5)
 
 
@@ -291,13 +294,8 @@ def test_tensorflow_alone_gives_the_same_rows(run, folder, rows, name, absent, t
         "import sys\nfrom leukemia_tf.cli import main\ncode = main(sys.argv[1:])\n"
         f"print([name for name in {absent} if name in sys.modules], 'tensorflow' in sys.modules)\nsys.exit(code)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "predict", str(run.path), str(folder), "--format", name,
-         "--output", str(tmp_path / "p.csv")],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[] True"
+    said = predict_alone(code, run, folder, name, tmp_path / "p.csv")
+    assert said.splitlines()[-1] == "[] True"
     same(read(tmp_path / "p.csv"), rows, 1e-5)
 
 
