@@ -64,7 +64,7 @@ def test_options_of_the_command_reach_the_recipe(tmp_path, monkeypatch):
         raise RunError("enough")
 
     monkeypatch.setattr("leukemia_tf.recipes.train_recipe.train_recipe", stop)
-    monkeypatch.setattr(cli, "_load_tensorflow", lambda: None)
+    monkeypatch.setattr(cli, "_load_tensorflow", lambda *_: None)
     monkeypatch.setattr(cli, "_log_to_stderr", lambda level: None)
     for options in ([], ["--no-feature-cache", "--strategy", "mirrored", "--set", "phases.head.accumulate=4"]):
         assert cli.main(["train", "ensemble", "--run-dir", str(tmp_path), *options]) == 1

@@ -213,7 +213,7 @@ def test_killed_between_table_and_run_json_it_begins_anew(data, tmp_path):
 @pytest.fixture
 def train(data, monkeypatch, capsys):
     """The command in this process, on a few features: exit code, output, errors."""
-    monkeypatch.setattr(cli, "_load_tensorflow", lambda: None)
+    monkeypatch.setattr(cli, "_load_tensorflow", lambda *_: None)
     monkeypatch.setattr(cli, "_log_to_stderr", lambda level: None)
     monkeypatch.setattr(logging.getLogger("leukemia_tf"), "propagate", False)
 
