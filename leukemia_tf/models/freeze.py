@@ -34,7 +34,7 @@ def open_layers(model: keras.Model, which: str, *, freeze_batchnorm: bool = True
     Raises:
         InputError: if ``which`` is none of the above, or is ``"head"`` or ``"top:N"`` where the model has no backbone.
     """
-    count = _layers_from_the_top(which)
+    count = layers_from_the_top(which)
     backbones = backbones_of(model)
     if count is not None and not backbones:
         raise InputError(
@@ -70,7 +70,7 @@ def describe_open(model: keras.Model) -> list[dict]:
     return [*rows, {**_row("head", head, None), "parameters": parameters, "trainable": trainable}]
 
 
-def _layers_from_the_top(which: str) -> int | None:
+def layers_from_the_top(which: str) -> int | None:
     """0 for "head", N for "top:N", None for "all"."""
     if which == "all":
         return None

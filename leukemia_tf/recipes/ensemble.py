@@ -94,6 +94,7 @@ _AS_PUBLISHED = Recipe(
             patience=5,
             plateau_patience=3,
             freeze_batchnorm=False,
+            frozen_dropout=True,
         ),
     ),
     on_sample={"data.image_size": 48, "data.batch_size": 32, "phases.0.epochs": 3},

@@ -182,7 +182,7 @@ def _feature_cache(
     from leukemia_tf.training import FeatureCache
 
     views, data = recipe.feature_views, recipe.data
-    if not views or not any(phase.layers == "head" and phase.epochs > views for phase in recipe.phases):
+    if not views or not any(phase.views_kept(views) for phase in recipe.phases):
         return None
     balance = "oversample" if data.balance == "oversample" else "none"
     shown = epoch_length(label_indices(parts["train"], manifest.classes), balance)

@@ -1,4 +1,4 @@
-"""A phase in which the head alone trains: the backbones work as in prediction, and their features can be kept."""
+"""Phases with something frozen: it works as in prediction, and the features that come out of it can be kept."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import numpy as np
 from leukemia_tf.data.features import feature_file, make_room, read_features, view_batches, writing
 from leukemia_tf.data.progress import track
 from leukemia_tf.errors import InputError, RunError
-from leukemia_tf.models import backbone_fingerprint
+from leukemia_tf.models import network_fingerprint
 from leukemia_tf.models.cut import Cut
-from leukemia_tf.training.phase import Phase
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +52,8 @@ class FeatureCache:
             `leukemia_tf.data.features.batches_key`.
         train_rows, val_rows: images that an epoch and a validation show.
         batch_size: images a batch of the validation.
-        views: augmented views of each image, 1 or more: those of the first epochs of the phase. Epoch e trains on view
-            e modulo `views`.
+        views: augmented views of each image, 1 or more, for phases of the head alone that do not say themselves
+            (`Phase.feature_views`): those of the first epochs of the phase. Epoch e trains on view e modulo `views`.
         dtype: ``"float16"`` or ``"float32"``, of the files. Features beyond the range of float16 go into float32.
         folder: of the files; None is ``<leukemia_tf.data.cache_dir()>/features``.
 
@@ -78,23 +77,20 @@ class FeatureCache:
         if self.dtype not in ("float16", "float32"):
             raise InputError(f"`dtype` is 'float16' or 'float32'. Received: {self.dtype!r}")
 
-    def pays(self, phase: Phase) -> bool:
-        """Whether some view would be seen twice; otherwise computing features ahead saves nothing."""
-        return phase.epochs > self.views
-
 
 class PhaseFeatures:
     """The features of one phase: recorded where they are not there yet, then given in batches.
 
     Args:
-        cut: the model, its backbones with the weights that they have in this phase.
+        cut: the model, its frozen half with the weights that it has in this phase.
         cache: see there.
+        views: how many to keep.
         train: gives the endless batches from an epoch on, counted through all phases, as `fit_phases` takes it.
         val: one pass, or None.
         before: epochs of the phases before.
         steps: batches an epoch.
         seed: of the order in which a view is seen again.
-        jit_compile: of the pass through the backbones.
+        jit_compile: of the pass through the frozen half.
         progress: show a line for each pass.
     """
 
@@ -105,6 +101,7 @@ class PhaseFeatures:
         train: Callable[[int], Any],
         val: Any,
         *,
+        views: int,
         before: int,
         steps: int,
         seed: int = 0,
@@ -114,16 +111,20 @@ class PhaseFeatures:
         self._network = cut.features
         self._network.compile(jit_compile=jit_compile)
         self._cache, self._train, self._val = cache, train, val
-        self._before, self._steps, self._seed, self._progress = before, steps, seed, progress
+        self._kept, self._before, self._steps, self._seed, self._progress = views, before, steps, seed, progress
         tensors = keras.tree.flatten(cut.features.output)
         self._dtypes = [*(keras.backend.standardize_dtype(tensor.dtype) for tensor in tensors), "float32"]
         self._shapes = [*(tuple(tensor.shape[1:]) for tensor in tensors), tuple(cut.head.output.shape[1:])]
-        self._prints = [*(backbone_fingerprint(backbone) for backbone in cut.backbones), "labels"]
+        self._prints = []
+        for part in cut.frozen:
+            fingerprint = network_fingerprint(part)
+            self._prints += [f"{fingerprint} {place}" for place in range(len(part.outputs))]
+        self._prints.append("labels")
         self._views: dict[str, list[np.ndarray]] = {}
 
     def _rows(self) -> dict[str, int]:
         """Each view by its name, with its rows; the validation images are seen unchanged, once."""
-        views = {f"epoch {self._before + view}": self._cache.train_rows for view in range(self._cache.views)}
+        views = {f"epoch {self._before + view}": self._cache.train_rows for view in range(self._kept)}
         return views if self._val is None else {**views, "val": self._cache.val_rows}
 
     def _files(self, view: str, dtype: str) -> list[pathlib.Path]:
@@ -191,7 +192,7 @@ class PhaseFeatures:
         else:
             epoch = int(view.split()[1])
             batches, total = self._train(epoch).take(self._steps), self._steps
-            doing = f"features of view {epoch - self._before + 1} of {self._cache.views}, batches"
+            doing = f"features of view {epoch - self._before + 1} of {self._kept}, batches"
         types = [dtype] * (len(self._prints) - 1) + ["float32"]
         shapes, full = [(rows, *shape) for shape in self._shapes], 0
         try:

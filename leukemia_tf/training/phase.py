@@ -50,9 +50,13 @@ class Phase:
         plateau_factor: see above.
         freeze_batchnorm: keep batch normalisation inside backbones in inference mode, also where layers are open.
             Small batches ruin its statistics; the published system 002 left it on.
-        frozen_dropout: leave dropout and stochastic depth on in backbones that are frozen as a whole (``"head"``), as
-            plain Keras does and the published systems did. Otherwise such backbones work as in prediction, and their
-            features can be cached. (The student of a distiller always has it on.)
+        frozen_dropout: leave dropout and stochastic depth on in what is frozen (``"head"``, ``"top:N"``), as plain
+            Keras does and the published systems did. Otherwise it works as in prediction, and the features that come
+            out of it can be cached. (The student of a distiller always has it on.)
+        feature_views: keep the features of so many augmented views of each image, where `fit_phases` has a
+            `feature_cache`, and train on them; 0 computes them anew each epoch. None leaves it to the cache for
+            ``"head"``, and is 0 for ``"top:N"``, whose features are maps: a hundred times as large, and fewer views
+            cost a large open part more than a head.
         from_best: begin with the best weights of the phases before, not with the last ones.
 
     Raises:
@@ -75,6 +79,7 @@ class Phase:
     plateau_factor: float = 0.3
     freeze_batchnorm: bool = True
     frozen_dropout: bool = False
+    feature_views: int | None = None
     from_best: bool = True
 
     def __post_init__(self) -> None:
@@ -106,14 +111,31 @@ class Phase:
             raise InputError(
                 f"`plateau_factor` of phase `{self.name}` lies between 0 and 1. Received: {self.plateau_factor}"
             )
-        for limit in ("patience", "min_delta", "plateau_patience", "warmup_epochs"):
-            if getattr(self, limit) < 0:
+        if self.feature_views and (self.layers == "all" or self.frozen_dropout):
+            raise InputError(
+                f"`feature_views` of phase `{self.name}` needs something frozen that works as in prediction: `layers` "
+                f"'head' or 'top:N', and no `frozen_dropout`. Received: {self.feature_views}"
+            )
+        for limit in ("patience", "min_delta", "plateau_patience", "warmup_epochs", "feature_views"):
+            if (getattr(self, limit) or 0) < 0:
                 raise InputError(f"`{limit}` of phase `{self.name}` is 0 or more. Received: {getattr(self, limit)}")
 
     @property
     def schedule_numbers(self) -> dict[str, Any]:
         """`schedule_config` with the defaults filled in."""
         return {**SCHEDULES[self.schedule], **self.schedule_config}
+
+    def views_kept(self, views: int) -> int:
+        """How many views the features of this phase are kept of: 0 where none of them would be seen twice.
+
+        Args:
+            views: what `FeatureCache.views` says for phases that do not say it themselves.
+        """
+        if self.feature_views is not None:
+            views = self.feature_views
+        elif self.layers != "head":
+            views = 0
+        return views if self.epochs > views and self.layers != "all" and not self.frozen_dropout else 0
 
     def _check_schedule_config(self) -> None:
         accepted = SCHEDULES[self.schedule]

@@ -14,6 +14,7 @@ import pandas as pd
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.files import atomic_path
 from leukemia_tf.models import cut_model, open_layers
+from leukemia_tf.models.freeze import layers_from_the_top
 from leukemia_tf.training.callbacks.best_checkpoint import BestCheckpoint
 from leukemia_tf.training.callbacks.progress_line import ProgressLine
 from leukemia_tf.training.callbacks.resume_state import (
@@ -59,9 +60,9 @@ def fit_phases(
 ) -> pd.DataFrame:
     """Train `model` phase by phase and leave it with the best weights seen.
 
-    Each phase opens its layers, compiles (unfreezing without compiling changes nothing) and fits. Where the head alone
-    is open, the backbones work as in prediction (see `Phase.frozen_dropout`), and with `feature_cache` they do so once
-    for each of a few augmented views, and the head trains on what they gave. After each epoch
+    Each phase opens its layers, compiles (unfreezing without compiling changes nothing) and fits. What is frozen works
+    as in prediction (see `Phase.frozen_dropout`), and with `feature_cache` it does so once for each of a few augmented
+    views, and what is open trains on what that gave. After each epoch
     the best checkpoint, the state to resume from and the history are written to ``run_dir/checkpoints`` and
     ``run_dir/history.csv``, each in one step. The same call with the same `run_dir` goes on after the last complete
     epoch; on a CPU, with `set_determinism` and a `train` that is a function, it sees the same batches, dropout and
@@ -88,11 +89,11 @@ def fit_phases(
         jit_compile: see `resolve_jit_compile`.
         steps_per_execution: batches between two looks of the callbacks, see `resolve_steps_per_execution`. The weights
             do not depend on it.
-        feature_cache: where to keep features of frozen backbones, for phases in which that pays; `train` must be a
+        feature_cache: where to keep features of what is frozen, for phases in which that pays; `train` must be a
             function then. Without enough space on the disk those phases go on without, with a warning.
         callbacks: further ones. A `TimeBudget` among them is respected; one with `get_state()` and
-            `set_state(state)` is recorded and restored. Their ``model`` is what is fitted: in a phase of the head
-            alone a model around its layers, or the head itself.
+            `set_state(state)` is recorded and restored. Their ``model`` is what is fitted: in a phase with
+            something frozen a model around its layers, or of the open ones.
         tensorboard: also write event files to ``run_dir/tensorboard``.
         progress: show a `ProgressLine`.
 
@@ -155,16 +156,19 @@ def fit_phases(
                 load_state(state_path, model)
             if phase.from_best:
                 best.restore(student)
-        # ---- what is fitted: the model, or in a phase of the head alone a model of its layers ------------------------
+        # ---- what is fitted: the model, or where something is frozen a model of its layers ---------------------------
         before = sum(earlier.epochs for earlier in phases[:number])
         fitted, batches, validation, features = model, train, val, None
-        cut = cut_model(model) if phase.layers == "head" and not phase.frozen_dropout else None
+        cut = None
+        if phase.layers != "all" and not phase.frozen_dropout:
+            cut = cut_model(model, layers_from_the_top(phase.layers))
         if cut is not None:
             fitted = FrozenBackbones(cut)
-            if feature_cache is not None and feature_cache.pays(phase) and (not resuming or state.get("cached")):
+            views = phase.views_kept(feature_cache.views) if feature_cache is not None else 0
+            if views and (not resuming or state.get("cached")):
                 features = PhaseFeatures(
-                    cut, feature_cache, train, val, before=before, steps=steps_per_epoch, seed=seed, jit_compile=jit,
-                    progress=progress,
+                    cut, feature_cache, train, val, views=views, before=before, steps=steps_per_epoch, seed=seed,
+                    jit_compile=jit, progress=progress,
                 )  # fmt: skip
                 if not resuming and not features.fit_on_disk():
                     log.warning("no space for the features of phase `%s`: it computes them anew each epoch", phase.name)

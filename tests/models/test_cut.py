@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from leukemia_tf.models import backbone_fingerprint, build_model, cut_model
+from leukemia_tf.models import backbones_of, build_model, cut_model, network_fingerprint, open_layers
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
 
@@ -36,6 +36,35 @@ def test_maps_are_cut_as_well():
     assert cut.features.output.shape == (None, 1, 1, 1280) and cut.head.input.shape == (None, 1, 1, 1280)
 
 
+def test_within_the_backbones_what_is_open_lies_above(ensemble):
+    open_layers(ensemble, "top:16", freeze_batchnorm=False)
+    cut = cut_model(ensemble, 16)
+    # the map that goes on, and the one that is added to it
+    assert [tuple(tensor.shape[1:]) for tensor in cut.features.outputs] == [(1, 1, 960), (1, 1, 160)] * 2
+    features = cut.features(IMAGES, training=False)
+    np.testing.assert_array_equal(cut.head(features, training=False), ensemble(IMAGES, training=False))
+    assert {id(weight) for weight in [*cut.features.weights, *cut.head.weights]} == set(map(id, ensemble.weights))
+    assert {id(weight) for weight in cut.head.trainable_weights} == set(map(id, ensemble.trainable_weights))
+    assert not cut.features.trainable_weights
+    assert cut_model(ensemble, 1000) is None
+
+
+def test_sums_that_are_no_layers_lie_where_their_parts_do():
+    """A residual block that adds by an operator, as ConvNeXt's do: its sum above an open layer is no feature."""
+    inner = keras.Input((8, 8, 3))
+    x = layers.Conv2D(3, 3, padding="same", name="below")(inner)
+    x = x + layers.Conv2D(3, 3, padding="same", name="one")(x)
+    x = x + layers.Conv2D(3, 3, padding="same", name="two")(x)
+    image = keras.Input((8, 8, 3))
+    base = keras.Model(inner, layers.GlobalAveragePooling2D(name="pool")(x))
+    model = keras.Model(image, layers.Dense(1)(base(image)))
+    open_layers(model, "top:3")
+    cut = cut_model(model, 3)
+    assert [layer.name for layer in cut.frozen[0].layers[-1].layers if layer.weights] == ["below"]
+    assert len(cut.features.outputs) == 1 and not cut.features.trainable_weights
+    np.testing.assert_array_equal(cut.head(cut.features(IMAGES[:, :8, :8])), model(IMAGES[:, :8, :8]))
+
+
 def test_what_cannot_be_cut():
     image = keras.Input((8, 8, 3))
     inner = keras.Input((8, 8, 3))
@@ -56,10 +85,16 @@ def test_what_cannot_be_cut():
 
 
 def test_fingerprints_follow_from_what_a_backbone_computes(ensemble):
-    first, second = cut_model(ensemble).backbones
-    assert backbone_fingerprint(first) != backbone_fingerprint(second)
+    first, second = backbones_of(ensemble)
+    assert network_fingerprint(first) != network_fingerprint(second)
     second.set_weights(first.get_weights())
-    assert backbone_fingerprint(first) == backbone_fingerprint(second)  # names count for nothing
+    assert network_fingerprint(first) == network_fingerprint(second)  # names count for nothing
     inner = keras.Input((8, 8, 3))
     one, other = (keras.Model(inner, layers.ReLU(negative_slope=slope)(inner)) for slope in (0.0, 0.1))
-    assert backbone_fingerprint(one) != backbone_fingerprint(other)
+    assert network_fingerprint(one) != network_fingerprint(other)
+    # what lies in front of a backbone, and where within it the cut is
+    image = keras.Input((8, 8, 3))
+    plain, scaled = (keras.Model(image, one(front)) for front in (image, layers.Rescaling(2.0)(image)))
+    assert network_fingerprint(plain) != network_fingerprint(scaled)
+    cuts = [cut_model(ensemble, top).frozen[0] for top in (0, 12, 13)]
+    assert len({network_fingerprint(part) for part in cuts}) == 3

@@ -20,6 +20,8 @@ from tests.training.tiny import STEPS, arrays, make_model, val_batches
 
 HEAD = (Phase("head", layers="head", epochs=5, learning_rate=1e-2, plateau_patience=2),)
 BOTH = (*HEAD, Phase("fine", layers="top:3", epochs=2, learning_rate=1e-3))
+TOPS = (Phase("fine", layers="top:2", epochs=5, learning_rate=1e-2, freeze_batchnorm=False, feature_views=2),)
+"""The backbone's last convolution open, and its features from below that kept."""
 VIEWS = 2
 CALLS: list[int] = []
 
@@ -39,13 +41,16 @@ def train_batches(first_epoch: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_generator(epochs, output_signature=(tf.TensorSpec((8, 8, 8, 3)), tf.TensorSpec((8, 1))))
 
 
-def train_of_views(first_epoch: int) -> tf.data.Dataset:
-    """The images of the first `VIEWS` epochs again and again: epoch e those of epoch e modulo VIEWS, shuffled anew."""
+def train_of_views(first_epoch: int, before: int = 0) -> tf.data.Dataset:
+    """The images of the first `VIEWS` epochs again and again: epoch e those of epoch e modulo VIEWS, shuffled anew.
+
+    Epochs are counted from `before` on; those before have images of their own.
+    """
 
     def epochs():
-        epoch = first_epoch
+        epoch = first_epoch - before
         while True:
-            images, labels = arrays(8 * STEPS, 100 + epoch % VIEWS)
+            images, labels = arrays(8 * STEPS, 100 + before + epoch % VIEWS if epoch >= 0 else 100 + before + epoch)
             order = np.arange(8 * STEPS)
             if epoch >= VIEWS:
                 order = np.random.Generator(np.random.Philox(np.random.SeedSequence([0, epoch]))).permutation(8 * STEPS)
@@ -106,6 +111,13 @@ def uncached(tmp_path_factory):
     return model.get_weights(), history
 
 
+def assert_equal_but_for_rounding(model, history, other_weights, other_history):
+    for column in ("loss", "val_loss", "accuracy", "val_auc"):
+        np.testing.assert_allclose(history[column], other_history[column], rtol=2e-5, err_msg=column)
+    for there, here in zip(other_weights, model.get_weights(), strict=True):
+        np.testing.assert_allclose(here, there, atol=2e-5)
+
+
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory):
     """Both phases, uninterrupted."""
@@ -117,11 +129,25 @@ def cached(tmp_path_factory):
 
 def test_cached_training_equals_uncached_training_on_the_same_views(tmp_path, uncached):
     model, history = fit(tmp_path / "run", cache_in(tmp_path, dtype="float32"))
-    weights, whole = uncached
-    for column in ("loss", "val_loss", "accuracy", "val_auc"):
-        np.testing.assert_allclose(history[column], whole[column], rtol=2e-5, err_msg=column)
-    for there, here in zip(weights, model.get_weights(), strict=True):
-        np.testing.assert_allclose(here, there, atol=2e-5)
+    assert_equal_but_for_rounding(model, history, *uncached)
+
+
+def test_cached_maps_below_open_layers_train_them_as_the_images_do(tmp_path):
+    """After a phase of the head; killed once on the way, it goes on from the files."""
+    phases = [Phase("head", layers="head", epochs=1, learning_rate=1e-2), *TOPS]
+    slow, slow_history = fit(tmp_path / "slow", None, phases, train=lambda first: train_of_views(first, 1))
+    with pytest.raises(Killed):
+        fit(tmp_path / "run", cache_in(tmp_path, dtype="float32"), phases, callbacks=[KillAt(14)])
+    CALLS.clear()
+    model, history = fit(tmp_path / "run", cache_in(tmp_path, dtype="float32"), phases)
+    assert not CALLS
+    assert_equal_but_for_rounding(model, history, slow.get_weights(), slow_history)
+    before, after = make_model().get_layer("backbone"), model.get_layer("backbone")
+    for layer, changed in (("first", False), ("norm", False), ("last", True)):
+        pairs = zip(before.get_layer(layer).get_weights(), after.get_layer(layer).get_weights())
+        assert any((one != other).any() for one, other in pairs) == changed, layer
+    # Both views of phase 2 and the validation; the map is larger than the labels.
+    assert sorted(np.load(file).ndim for file in tmp_path.glob("*.npy")) == [2, 2, 2, 4, 4, 4]
 
 
 def test_float16_features_stay_within_a_thousandth_of_the_loss(tmp_path, uncached):
@@ -160,20 +186,22 @@ def test_a_frozen_backbone_drops_nothing_unless_asked(tmp_path):
         keras.utils.set_random_seed(0)
         inner = keras.Input((8, 8, 3))
         x = keras.layers.Conv2D(4, 3)(inner)
-        base = keras.Model(inner, keras.layers.Dropout(0.5)(keras.layers.Flatten()(x)), name="base")
+        x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))
+        base = keras.Model(inner, keras.layers.Activation("linear")(x), name="base")
         image = keras.Input((8, 8, 3))
         return keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(base(image)))
 
     images, labels = arrays(8 * STEPS, 100)
     losses = {}
-    for frozen_dropout in (False, True):
-        phase = Phase("head", layers="head", epochs=1, learning_rate=1e-12, frozen_dropout=frozen_dropout)
-        _, history = fit(tmp_path / str(frozen_dropout), phases=[phase], model=build())
-        losses[frozen_dropout] = history["loss"][0]
+    for layers, frozen_dropout in [("head", False), ("head", True), ("top:1", False), ("top:1", True)]:
+        phase = Phase("one", layers=layers, epochs=1, learning_rate=1e-12, frozen_dropout=frozen_dropout)
+        _, history = fit(tmp_path / layers / str(frozen_dropout), phases=[phase], model=build())
+        losses[layers, frozen_dropout] = history["loss"][0]
     prediction = np.clip(build().predict(images, verbose=0), 1e-7, 1 - 1e-7)
     expected = -np.mean(labels * np.log(prediction) + (1 - labels) * np.log(1 - prediction))
-    assert losses[False] == pytest.approx(expected, rel=1e-5)
-    assert abs(losses[True] - expected) > 1e-3
+    for (layers, frozen_dropout), loss in losses.items():
+        assert (loss == pytest.approx(expected, rel=1e-5)) == (not frozen_dropout), layers
+        assert abs(loss - expected) > 1e-3 or not frozen_dropout, layers
 
 
 def test_images_are_made_once_a_view_and_a_second_run_makes_none(tmp_path, cached):
@@ -280,7 +308,11 @@ def test_a_spent_budget_ends_the_pass(tmp_path, monkeypatch):
 
 def test_short_phases_and_wrong_arguments(tmp_path):
     cache = cache_in(tmp_path / "features")
-    assert not cache.pays(Phase("head", layers="head", epochs=2)) and cache.pays(HEAD[0])
+    assert Phase("head", layers="head", epochs=2).views_kept(2) == 0 and HEAD[0].views_kept(2) == 2
+    assert Phase("top", layers="top:1", epochs=5).views_kept(2) == 0  # maps are large: only if asked
+    assert Phase("all", epochs=5).views_kept(2) == 0
+    with pytest.raises(InputError, match="`feature_views` of phase `p` needs something frozen"):
+        Phase("p", layers="top:2", frozen_dropout=True, feature_views=1)
     fit(tmp_path / "short", cache, [Phase("head", layers="head", epochs=2)])
     assert not (tmp_path / "features").exists()
     with pytest.raises(InputError, match="`views` is 1 or more. Received: 0"):
