@@ -149,7 +149,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-feature-cache",
         action="store_true",
-        help="where the head alone trains, compute the features of the frozen backbones anew each epoch",
+        help="compute what comes out of frozen layers anew each epoch, also where it could be kept",
     )
     parser.add_argument("--minutes", type=float, help="time budget of this call; training ends in time and is judged")
     parser.add_argument(

@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = [
     "--smoke",
     "--weights", "none",
-    "--set", "model.options.backbones=mobilenetv2,mobilenetv2",
+    "--set", "model.options.backbones=vgg16,vgg16",  # few layers, so little to trace
 ]  # fmt: skip
 
 

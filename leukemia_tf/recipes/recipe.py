@@ -109,8 +109,8 @@ class Recipe:
             share it among the processes that TF_CONFIG names.
         deterministic: ``"auto"`` (deterministic kernels on a CPU), ``"on"`` or ``"off"``.
         feature_views: where the head alone trains, features of so many augmented views of each image are computed once
-            and the head trains on them; 0 computes them anew each epoch. Phases of no more epochs than views do so
-            anyway.
+            and the head trains on them; 0 computes them anew each epoch, in phases with a number of their own
+            (`Phase.feature_views`) as well. Phases of no more epochs than views do so anyway.
         seed: of split, initial weights, shuffling, augmentation and dropout.
         minutes: time budget of one call, 0 for none.
         bootstrap: resamples of the intervals.

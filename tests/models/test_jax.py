@@ -18,9 +18,8 @@ from leukemia_tf.models import build_model
 # One of each kind of architecture; the other models are made of the same layers.
 MODELS = {
     "filter_token": {"image_size": 64, "weights": None, "backbone": "mobilenetv2", "num_tokens": 4},
-    "mha_efficientnet": {"image_size": 64, "weights": None, "backbone": "mobilenetv2"},
-    "attention_cnn": {"image_size": 64, "weights": None, "backbone": "mobilenetv2"},
-    "transfer": {"image_size": 32, "weights": None, "backbone": "vgg16"},
+    "mha_efficientnet": {"image_size": 64, "weights": None, "backbone": "vgg16"},
+    "attention_cnn": {"image_size": 64, "weights": None, "backbone": "vgg16"},
     "bloodmnist_cnn_se": {"image_size": 32},
     "bloodmnist_vgg16_cbam": {"image_size": 32},
     "mlffakd_student": {"image_size": 32},
