@@ -65,8 +65,9 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--notebook-batch", type=int, default=16)
     parser.add_argument("--train-images", type=int, default=640, help="a stratified choice; 0 takes all")
     parser.add_argument("--val-images", type=int, default=320, help="a stratified choice; 0 takes all")
-    parser.add_argument("--head-epochs", type=int, default=10)
-    parser.add_argument("--fine-epochs", type=int, default=6)
+    parser.add_argument("--head-epochs", type=int, default=30)
+    parser.add_argument("--head-rate", type=float, default=1e-4, help="learning rate of the head")
+    parser.add_argument("--fine-epochs", type=int, default=4)
     parser.add_argument("--fine-rate", type=float, default=3e-5, help="learning rate of the last 50 layers")
     parser.add_argument("--fine-views", type=int, default=2, help="of which features below these are kept; 0 keeps none")
     parser.add_argument("--notebook-epochs", type=int, default=15, help="0 leaves the notebook out")
@@ -228,7 +229,8 @@ def notebook(model: keras.Model, files: pathlib.Path, options: argparse.Namespac
 
 def two_phases(model, manifest, parts, pixels, options, clock: Clock, cached: bool, path: pathlib.Path) -> None:
     whole = cached or options.whole_uncached
-    head = Phase("head", layers="head", epochs=options.head_epochs if whole else options.uncached_epochs)
+    epochs = options.head_epochs if whole else options.uncached_epochs
+    head = Phase("head", layers="head", epochs=epochs, learning_rate=options.head_rate)
     fine = Phase(
         "fine-tune",
         layers="top:50",
@@ -289,6 +291,7 @@ def summary(frame: pd.DataFrame, options: argparse.Namespace, parts) -> dict:
         "weights": "none" if options.weights == "none" else "imagenet",
         "views": options.views,
         "fine_views": options.fine_views,
+        "head_rate": options.head_rate,
         "fine_rate": options.fine_rate,
         "head_epochs": options.head_epochs,
         "fine_epochs": options.fine_epochs,
