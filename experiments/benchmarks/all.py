@@ -49,7 +49,9 @@ class Benchmark(NamedTuple):
 
 
 # Of the cached features epochs alone: a notebook's whole training takes longer than all of this together.
-_EPOCHS = "--head-epochs 10 --name epochs --train-images 2000 --val-images 500 --views 1 --fine-epochs 0 --notebook-epochs 0"
+_EPOCHS = (
+    "--name epochs --train-images 2000 --val-images 500 --views 1 --head-epochs 10 --fine-epochs 0 --notebook-epochs 0"
+)
 BENCHMARKS = (
     Benchmark("start", 3, "start.py", ("--quick",), ("runs",)),
     Benchmark("pipeline", 3, "pipeline.py", ("--rounds", "3", "--seconds", "1")),

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = attach(
         "build_backbones": "backbones",
         "get_backbone": "backbones",
         "last_map": "backbones",
-                "cut_model": "cut",
+        "cut_model": "cut",
         "network_fingerprint": "cut",
         "build_model": "registry",
         "describe_model": "registry",

@@ -26,7 +26,8 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_devices_train_as_one(tmp_path, alone, backend):
     pytest.importorskip(backend)
-    settings = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"}
+    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    settings = {"KERAS_BACKEND": backend, "XLA_FLAGS": flags}
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.two_devices", str(tmp_path)],
         cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=600,
