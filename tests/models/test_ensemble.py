@@ -84,12 +84,12 @@ def test_the_model_is_what_it_says(small):
 @pytest.mark.slow
 def test_one_architecture_twice(tmp_path):
     def build():
-        return build_model("ensemble", image_size=32, weights=None, backbones=["resnet50", "resnet50"])
+        return build_model("ensemble", image_size=32, weights=None, backbones=["vgg16", "vgg16"])
 
     model = check_builder(build, image_size=32, num_classes=2, tmp_path=tmp_path)
-    assert [branch.name for branch in backbones_of(model)] == ["resnet50", "resnet50_2"]
-    head = 4 * 4096 + 4096 * 512 + 512 + 513
-    assert model.count_params() == 2 * 23_587_712 + head
+    assert [branch.name for branch in backbones_of(model)] == ["vgg16", "vgg16_2"]
+    head = 4 * 1024 + 1024 * 512 + 512 + 513
+    assert model.count_params() == 2 * 14_714_688 + head
 
 
 @pytest.mark.slow
