@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--val-images", type=int, default=320, help="a stratified choice; 0 takes all")
     parser.add_argument("--head-epochs", type=int, default=30)
     parser.add_argument("--head-rate", type=float, default=1e-4, help="learning rate of the head")
-    parser.add_argument("--fine-epochs", type=int, default=4)
+    parser.add_argument("--fine-epochs", type=int, default=3)
     parser.add_argument("--fine-rate", type=float, default=3e-5, help="learning rate of the last 50 layers")
     parser.add_argument("--fine-views", type=int, default=2, help="of what lies below them; 0 keeps none")
     parser.add_argument("--notebook-epochs", type=int, default=15, help="0 leaves the notebook out")

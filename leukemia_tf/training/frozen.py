@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import pathlib
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import keras
 import numpy as np
@@ -121,6 +122,8 @@ class PhaseFeatures:
             self._prints += [f"{fingerprint} {place}" for place in range(len(part.outputs))]
         self._prints.append("labels")
         self._views: dict[str, list[np.ndarray]] = {}
+        # A data set that has given all batches before an epoch: beginning another one takes a second.
+        self._streams: dict[int, Iterator] = {}
 
     def _rows(self) -> dict[str, int]:
         """Each view by its name, with its rows; the validation images are seen unchanged, once."""
@@ -183,6 +186,7 @@ class PhaseFeatures:
                 if arrays is None:
                     raise RunError(f"the features of `{view}` could not be read back from `{self._files(view, '')[0]}`")
             self._views[view] = arrays
+        self._streams.clear()
         return True
 
     def _pass(self, view: str, rows: int, dtype: str, stop: Callable[[], bool]) -> bool:
@@ -191,7 +195,8 @@ class PhaseFeatures:
             batches, total, doing = self._val, -(-rows // self._cache.batch_size), "features of validation, batches"
         else:
             epoch = int(view.split()[1])
-            batches, total = self._train(epoch).take(self._steps), self._steps
+            stream = self._streams.pop(epoch, None) or iter(self._train(epoch))
+            batches, total = itertools.islice(stream, self._steps), self._steps
             doing = f"features of view {epoch - self._before + 1} of {self._kept}, batches"
         types = [dtype] * (len(self._prints) - 1) + ["float32"]
         shapes, full = [(rows, *shape) for shape in self._shapes], 0
@@ -212,6 +217,8 @@ class PhaseFeatures:
                         writer.write(np.asarray(array)[: len(images)])
         except _Stopped:
             return False
+        if view != "val":
+            self._streams[epoch + 1] = stream
         return True
 
     def train(self, epoch: int):
