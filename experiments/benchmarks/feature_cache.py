@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER [--name pbc64]
     python experiments/benchmarks/feature_cache.py --weights FOLDER                               # the sample
-    python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER --name pbc64_epoch \
-        --train-images 3000 --val-images 1000 --views 1 --fine-epochs 0 --notebook-epochs 0       # epochs alone
+    python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER --name epochs \
+        --train-images 2000 --val-images 500 --views 1 --fine-epochs 0 --notebook-epochs 0       # epochs alone
     python experiments/benchmarks/feature_cache.py --quick --output FOLDER                        # a small one, minutes
 
 Three ways to train the same ensemble on the same images, one after the other in one process:
