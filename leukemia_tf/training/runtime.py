@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from typing import Literal
+import sys
+from typing import Iterator, Literal
 
 import keras
 import numpy as np
@@ -79,6 +81,29 @@ def reseed(model: keras.Model, *numbers: int) -> None:
     for index, state in enumerate(states):
         word = np.random.SeedSequence([*numbers, index]).generate_state(1)[0] >> 1
         state.assign(np.array([word, 0]).astype(state.dtype))
+
+
+@contextlib.contextmanager
+def graphs_released() -> Iterator[None]:
+    """Let go, at the end, of the graphs that were traced meanwhile.
+
+    TensorFlow 2.21 keeps the gradient function of each `tf.custom_gradient` that a graph was traced with for as long as
+    the process lives, and with it the graph, its weights and its optimizer: every training would leave a copy of them
+    behind, gigabytes after some folds of an ensemble. There is no public way to remove them.
+    """
+    before = set(_custom_gradients())
+    try:
+        yield
+    finally:
+        kept = _custom_gradients()
+        for name in set(kept) - before:
+            if name.startswith("CustomGradient-"):
+                del kept[name]
+
+
+def _custom_gradients() -> dict:
+    ops = sys.modules.get("tensorflow.python.framework.ops")
+    return getattr(getattr(ops, "gradient_registry", None), "_registry", {})
 
 
 def student_of(model: keras.Model) -> keras.Model:

@@ -31,12 +31,13 @@ from leukemia_tf.training.loss import make_loss
 from leukemia_tf.training.metrics import check_mode, make_metrics
 from leukemia_tf.training.optimizer import fuse_update, make_optimizer
 from leukemia_tf.training.phase import Phase
-from leukemia_tf.training.runtime import reseed, resolve_jit_compile, student_of
+from leukemia_tf.training.runtime import graphs_released, reseed, resolve_jit_compile, student_of
 from leukemia_tf.training.step_size import resolve_steps_per_execution, step_seconds
 
 log = logging.getLogger(__name__)
 
 
+@graphs_released()
 def fit_phases(
     model: keras.Model,
     train,

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.training import Phase, fit_phases, resolve_jit_compile
-from leukemia_tf.training.runtime import reseed
+from leukemia_tf.training.runtime import _custom_gradients, reseed
 from leukemia_tf.training.optimizer import make_optimizer
 from tests.training.tiny import STEPS, arrays, make_model, train_batches, val_batches
 
@@ -40,6 +40,19 @@ def test_a_head_phase_leaves_the_backbone_alone_and_a_fine_phase_moves_its_top(t
     for layer in ("first", "norm"):
         for old, new in zip(before[layer], weights_of(model, layer), strict=True):
             np.testing.assert_array_equal(old, new)
+
+
+def test_a_training_leaves_no_graph_behind(tmp_path):
+    """TensorFlow's registry of gradients would hold each of them, with all variables."""
+    found = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            found.append(len(_custom_gradients()))
+
+    before = len(_custom_gradients())
+    fit(tmp_path, Phase("all", epochs=1), callbacks=[Look()])
+    assert found[0] > before == len(_custom_gradients())
 
 
 def test_batch_normalisation_of_the_backbone_moves_only_when_asked(tmp_path):
