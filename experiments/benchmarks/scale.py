@@ -166,12 +166,14 @@ def _simulate(start: int) -> np.ndarray:
 def measure_audit(count: int, work: pathlib.Path) -> Iterator[dict]:
     from leukemia_tf.data.audit.run import judge
     from leukemia_tf.data.manifest import Manifest
+    from leukemia_tf.data.scratch import scratch_array
 
     random = np.random.default_rng(2)
     table, planted = make_rows(count), count // 100
     table["split"] = np.array(["train", "val", "test"], dtype=object)[np.arange(count) // 50 % 3]
     table = table.astype({"split": "str"})
-    pictures = np.array(thumbnails(count, work))
+    pictures = scratch_array((count, 64, 64), np.uint8)  # as the audit itself keeps them: of very many, in a file
+    pictures[:] = thumbnails(count, work)
     pictures[1 : count // 2 : 50] = pictures[: count // 2 : 50][: len(pictures[1 : count // 2 : 50])]
     # Not of the first half, where pictures are identical to others already.
     sources = count // 2 + random.choice(count - planted - count // 2, planted, replace=False)
