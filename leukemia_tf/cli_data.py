@@ -150,7 +150,7 @@ def _init(options: argparse.Namespace) -> int:
 
 def _split(options: argparse.Namespace, load_tensorflow: Callable[[], None]) -> int:
     load_tensorflow()
-    from leukemia_tf.data.split_data import split_data
+    from leukemia_tf.data.splitting import split_data
 
     written = split_data(
         options.data,

@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "read_split": "split_file",
         "fold_order": "split_file",
         "apply_split": "split_file",
-        "split_data": "split_data",
+        "split_data": "splitting",
         "read_groups": "groups_file",
         "fetch_data": "fetch",
         "verify_data": "verify",

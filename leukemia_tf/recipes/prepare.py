@@ -130,9 +130,11 @@ def folds_of_file(recipe: Recipe, manifest: Manifest, table: pd.DataFrame) -> li
 
     data = recipe.data
     frame = read_split(data.split_file)
-    if frame.attrs["split_level"] == "official" and frame["fold"].iat[0]:
+    if frame.attrs["split_level"] == "official":
         # The folds that came with the data leave out what has none, such as a later test set.
-        table = table[fold_names(manifest, table) != ""]
+        inside = fold_names(manifest, table) != ""
+        if inside.any():
+            table = table[inside | table["path"].isin(frame["path"])]
     result = apply_split(table, data.split_file, allow_leakage=data.allow_leakage)
     return result if isinstance(result, list) else [result]
 

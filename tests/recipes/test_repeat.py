@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from tiny_runs import EACH, SUBJECTS, estimator, network, register, write_images
 
-from leukemia_tf.data import read_split
+from leukemia_tf.data import read_split, split_data
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.evaluation import compute_metrics, read_predictions
 from leukemia_tf.evaluation.metrics import LEAKY_SPLIT, METRICS
@@ -205,6 +205,13 @@ def test_folds_that_came_with_the_data(tmp_path):
     assert tested.str.startswith("fold_1/").all() and len(tested) == SUBJECTS * EACH / 2
     with pytest.raises(InputError, match="`--folds` is 2 for `mine`, the number of its own folds.* Received: 5"):
         repeat_recipe(estimator(manifest), tmp_path / "five", folds=5, progress=False)
+    # So do they in a run of one of the folds that `data split` writes.
+    written = split_data(manifest, tmp_path / "splits", official_folds=True, progress=False)
+    recipe = change(estimator(manifest), split_file=str(written[1].file))
+    alone = train_recipe(recipe, tmp_path / "alone", progress=False)
+    tested = pd.read_csv(tmp_path / "alone" / "predictions.csv")["path"]
+    assert tested.str.startswith("fold_1/").all() and len(tested) == SUBJECTS * EACH / 2
+    assert alone.info["split_level"] == "official"
 
 
 def test_an_official_split_has_no_folds(data, tmp_path):

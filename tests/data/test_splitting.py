@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from leukemia_tf.data.open import open_data
-from leukemia_tf.data.split_data import split_data
+from leukemia_tf.data.splitting import split_data
 from leukemia_tf.data.split_file import apply_split, read_split
 from leukemia_tf.errors import InputError, RunError
 
