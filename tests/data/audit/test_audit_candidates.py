@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from leukemia_tf.data.audit import candidates
 from leukemia_tf.data.audit.candidates import LikeliestPairs, among_first, find_candidates
 from leukemia_tf.data.audit.copies import find_copies
+from leukemia_tf.data.audit.index import _smallest
 from leukemia_tf.data.audit.reading import make_thumbnail
 from tests.data.audit.audit_pictures import draw
 
@@ -104,3 +107,13 @@ def test_among_first_counts_both_images():
     assert among_first(first, second, 1).tolist() == [True, True, True, False, False]
     assert among_first(first, second, 2).tolist() == [True, True, True, True, True]
     assert among_first(first[:0], second[:0], 2).tolist() == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-3, 3)), max_size=60), st.integers(1, 4))
+def test_the_smallest_of_each_group_are_what_sorting_begins_with(pairs, count):
+    pairs = sorted(pairs, key=lambda pair: pair[0])
+    groups, values = np.array([one for one, _ in pairs], int), np.array([two for _, two in pairs], np.float32)
+    order = np.lexsort((values, groups))
+    rank = np.arange(len(pairs)) - np.searchsorted(groups, groups)
+    np.testing.assert_array_equal(_smallest(values, groups, count), order[rank < count])
