@@ -131,7 +131,7 @@ def folds_of_file(recipe: Recipe, manifest: Manifest, table: pd.DataFrame) -> li
     data = recipe.data
     frame = read_split(data.split_file)
     if frame.attrs["split_level"] == "official":
-        # The folds that came with the data leave out what has none, such as a later test set.
+        # The folds that came with the data leave out what has none, such as a later test set, unless it is listed.
         inside = fold_names(manifest, table) != ""
         if inside.any():
             table = table[inside | table["path"].isin(frame["path"])]

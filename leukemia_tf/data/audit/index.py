@@ -133,5 +133,5 @@ def _smallest(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
         least = least[np.diff(groups[least], prepend=groups[0] - 1) != 0]
         found.append(least)
         left[least] = np.inf
-    found = np.sort(np.concatenate(found))
-    return found[np.lexsort((values[found], groups[found]))]
+    found = np.concatenate(found)
+    return found[np.argsort(groups[found], kind="stable")]
