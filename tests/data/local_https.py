@@ -15,7 +15,7 @@ class LocalServer:
         files: path -> content, or an address (text) to redirect to.
         log: (path, Range header) of each request.
         cut: number of bytes after which each of the next `cuts` answers breaks off.
-        statuses: status codes that the next requests get instead of an answer.
+        statuses: status codes that the next requests get instead of an answer; None: an answer.
         ranges: whether Range is understood.
     """
 
@@ -55,8 +55,9 @@ class LocalServer:
 
     def answer(self, request):
         self.log.append((request.path, request.headers.get("Range")))
-        if self.statuses:
-            request.send_error(self.statuses.pop(0))
+        status = self.statuses.pop(0) if self.statuses else None
+        if status:
+            request.send_error(status)
             return
         content = self.files.get(request.path)
         if content is None:
