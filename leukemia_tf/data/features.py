@@ -29,6 +29,7 @@ from leukemia_tf.data.augment.python_calls import python_call
 from leukemia_tf.data.balance import label_indices
 from leukemia_tf.data.cache import cache_dir
 from leukemia_tf.data.pixel_reader import PendingPixels
+from leukemia_tf.data.untuned import PARALLEL_CALLS, untuned
 from leukemia_tf.files import atomic_path
 
 if TYPE_CHECKING:
@@ -227,9 +228,9 @@ def view_batches(
 
     last = np.iinfo(np.int64).max if endless else first_epoch + 1
     dataset = tf.data.Dataset.range(first_epoch, last).flat_map(one_epoch)
-    dataset = dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.map(gather, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
     size = tf.data.INFINITE_CARDINALITY if endless else -(-rows // batch_size)
-    return dataset.apply(tf.data.experimental.assert_cardinality(size)).prefetch(tf.data.AUTOTUNE)
+    return untuned(dataset.apply(tf.data.experimental.assert_cardinality(size)))
 
 
 def make_room(needed: int, *, folder: str | os.PathLike | None = None, keep: Iterable[pathlib.Path] = ()) -> bool:

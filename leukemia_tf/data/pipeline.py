@@ -14,6 +14,7 @@ from leukemia_tf.data.augment.python_calls import python_call
 from leukemia_tf.data.balance import BALANCES, epoch_length, epoch_order, label_indices
 from leukemia_tf.data.pixel_reader import PendingPixels
 from leukemia_tf.data.pixels import load_pixels
+from leukemia_tf.data.untuned import PARALLEL_CALLS, untuned
 from leukemia_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def make_pipeline(
             with :func:`leukemia_tf.data.load_pixels`.
         known: what else is known of each image under each of the policy's ``views``, name -> float32 ``[N, views,
             ...]``, when training. Batches are then ``({"image": images, name: values, ...}, labels)``.
-        num_parallel_calls: batches prepared at a time; None lets tf.data choose.
+        num_parallel_calls: batches prepared at a time; None is one for each processor.
 
     Returns:
         A dataset with known cardinality. The batch dimension is static when ``training``.
@@ -93,7 +94,7 @@ def make_pipeline(
             )
 
     targets = tf.constant(_encode_labels(indices, len(manifest.classes), labels))
-    parallel = tf.data.AUTOTUNE if num_parallel_calls is None else num_parallel_calls
+    parallel = PARALLEL_CALLS if num_parallel_calls is None else num_parallel_calls
 
     def gather(rows):
         # A Python call, since a memory-mapped file cannot be a tensor, and an array would have to be copied into one.
@@ -141,7 +142,7 @@ def make_pipeline(
     options.deterministic = True
     # Several processes that train together take their share of each batch, not of the files.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    return untuned(dataset.with_options(options))
 
 
 def fill_last_batch(dataset: tf.data.Dataset, rows: int, batch_size: int) -> tf.data.Dataset:
@@ -170,7 +171,7 @@ def fill_last_batch(dataset: tf.data.Dataset, rows: int, batch_size: int) -> tf.
         weights = tf.where(tf.range(batch_size) < given, tf.constant(weight, tf.float32), 0.0)
         return filled(images), filled(labels), tf.ensure_shape(weights, [batch_size])
 
-    return dataset.map(_as_it_is(fill), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.map(_as_it_is(fill), num_parallel_calls=PARALLEL_CALLS, deterministic=True)
 
 
 def steps_per_epoch(

@@ -21,11 +21,26 @@ class Cut:
             outputs, one after the other, are the features.
         features: from the model's input to all of these, a list or, where there is one only, the tensor itself.
         head: from there to the model's output.
+        tops: for each backbone, from its maps to its output; none where it is cut behind its output.
     """
 
     frozen: tuple[keras.Model, ...]
     features: keras.Model
     head: keras.Model
+    tops: tuple[keras.Model, ...] = ()
+
+    def with_outputs(self) -> keras.Model:
+        """From the model's input to the outputs of the backbones and then the features: both in one go.
+
+        Raises:
+            ValueError: where they are the same.
+        """
+        if not self.tops:
+            raise ValueError("this cut lies behind the backbones, whose outputs are its features")
+        maps = keras.tree.flatten(self.features.output)
+        rest = iter(maps)
+        outputs = [top(_alone([next(rest) for _ in top.inputs])) for top in self.tops]
+        return keras.Model(self.features.input, [*outputs, *maps], name="outputs_and_features")
 
 
 def cut_model(model: keras.Model, top: int = 0) -> Cut | None:
@@ -66,6 +81,7 @@ def cut_model(model: keras.Model, top: int = 0) -> Cut | None:
         return None
     if sum(backbone in features.layers for backbone in backbones) != len(backbones) or backbones_of(head):
         return None
+    tops: tuple[keras.Model, ...] = ()
     if top:
         halves = [_halves(backbone, top) for backbone in backbones]
         if None in halves:
@@ -73,9 +89,10 @@ def cut_model(model: keras.Model, top: int = 0) -> Cut | None:
         frozen = [keras.Model(image, below(call.input_tensors[0])) for (below, _), call in zip(halves, calls)]
         features = keras.Model(image, _alone([tensor for part in frozen for tensor in part.outputs]), name="features")
         maps = [[keras.Input(batch_shape=one.shape, dtype=one.dtype) for one in part.outputs] for part in frozen]
-        tops = [above(_alone(given)) for (_, above), given in zip(halves, maps)]
-        head = keras.Model(_alone(sum(maps, [])), head(_alone(tops)), name="top_and_head")
-    return Cut(tuple(frozen), features, head)
+        tops = tuple(above for _, above in halves)
+        outputs = [above(_alone(given)) for above, given in zip(tops, maps)]
+        head = keras.Model(_alone(sum(maps, [])), head(_alone(outputs)), name="top_and_head")
+    return Cut(tuple(frozen), features, head, tops)
 
 
 def _halves(backbone: keras.Model, top: int) -> tuple[keras.Model, keras.Model] | None:

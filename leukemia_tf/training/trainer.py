@@ -14,6 +14,7 @@ import pandas as pd
 from leukemia_tf.errors import InputError, RunError
 from leukemia_tf.files import atomic_path
 from leukemia_tf.models import cut_model, open_layers
+from leukemia_tf.models.cut import Cut
 from leukemia_tf.models.freeze import layers_from_the_top
 from leukemia_tf.training.callbacks.best_checkpoint import BestCheckpoint
 from leukemia_tf.training.callbacks.progress_line import ProgressLine
@@ -168,10 +169,10 @@ def fit_phases(
             views = phase.views_kept(feature_cache.views) if feature_cache is not None else 0
             if views and (not resuming or state.get("cached")):
                 features = PhaseFeatures(
-                    cut, feature_cache, train, val, views=views, before=before, steps=steps_per_epoch, seed=seed,
-                    jit_compile=jit, progress=progress,
+                    cut, feature_cache, train, val, views=views, steps=steps_per_epoch, seed=seed, jit_compile=jit,
+                    following=_following(model, phases[number : number + 2], feature_cache), progress=progress,
                 )  # fmt: skip
-                if not resuming and not features.fit_on_disk():
+                if not features.fit_on_disk() and not resuming:
                     log.warning("no space for the features of phase `%s`: it computes them anew each epoch", phase.name)
                     features = None
         if features is not None:
@@ -257,6 +258,18 @@ def fit_phases(
     frame = pd.DataFrame(history)
     frame.attrs["complete"] = bool(not phases or (state and state["phase_done"] and state["phase"] == len(phases) - 1))
     return frame
+
+
+def _following(model: keras.Model, phases: Sequence[Phase], cache: FeatureCache) -> tuple[Cut, int] | None:
+    """Where the second of two phases cuts the model, and how many views it keeps of that; None where it keeps none.
+
+    Only after a phase of the head is what it cuts off still what it is now, and on the way to the backbones' outputs.
+    """
+    if len(phases) < 2 or phases[0].layers != "head":
+        return None
+    views, top = phases[1].views_kept(cache.views), layers_from_the_top(phases[1].layers)
+    cut = cut_model(model, top) if views and top else None
+    return (cut, views) if cut is not None else None
 
 
 class _Reseed(keras.callbacks.Callback):

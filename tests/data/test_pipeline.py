@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from leukemia_tf.data.pipeline import make_pipeline, steps_per_epoch
+from leukemia_tf.data.pipeline import fill_last_batch, make_pipeline, steps_per_epoch
 from leukemia_tf.errors import InputError
 
 SIZE, COUNT = 8, 22
@@ -82,6 +82,12 @@ def test_batches_do_not_depend_on_parallelism(table, pixels, policy):
     one = batches(table, pixels, num_parallel_calls=1, **options)
     assert_same(one, batches(table, pixels, num_parallel_calls=6, **options))
     assert_same(one, batches(table, pixels, **options))
+
+
+def test_no_pipeline_is_tuned_since_ending_one_would_take_seconds(table, pixels):
+    val = pipeline(table, pixels)
+    for dataset in (val, fill_last_batch(val, len(table), 4), pipeline(table, pixels, training=True)):
+        assert dataset.options().autotune.enabled is False and dataset.options().deterministic
 
 
 @pytest.mark.parametrize("balance", ["none", "oversample"])

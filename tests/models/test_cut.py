@@ -47,6 +47,14 @@ def test_within_the_backbones_what_is_open_lies_above(ensemble):
     assert {id(weight) for weight in cut.head.trainable_weights} == set(map(id, ensemble.trainable_weights))
     assert not cut.features.trainable_weights
     assert cut_model(ensemble, 1000) is None
+    # What a cut behind the backbones gives lies on the way.
+    *outputs, maps_a, sums_a, maps_b, sums_b = cut.with_outputs()(IMAGES, training=False)
+    for one, other in zip([maps_a, sums_a, maps_b, sums_b], features, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(outputs, cut_model(ensemble).features(IMAGES, training=False), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="are its features"):
+        cut_model(ensemble).with_outputs()
 
 
 def test_sums_that_are_no_layers_lie_where_their_parts_do():

@@ -44,16 +44,18 @@ def train_batches(first_epoch: int) -> tf.data.Dataset:
 def train_of_views(first_epoch: int, before: int = 0) -> tf.data.Dataset:
     """The images of the first `VIEWS` epochs again and again: epoch e those of epoch e modulo VIEWS, shuffled anew.
 
-    Epochs are counted from `before` on; those before have images of their own.
+    A second phase, of the epochs from `before` on, begins with the first view again.
     """
 
     def epochs():
-        epoch = first_epoch - before
+        epoch = first_epoch
         while True:
-            images, labels = arrays(8 * STEPS, 100 + before + epoch % VIEWS if epoch >= 0 else 100 + before + epoch)
+            number = epoch - before if epoch >= before else epoch
+            images, labels = arrays(8 * STEPS, 100 + number % VIEWS)
             order = np.arange(8 * STEPS)
-            if epoch >= VIEWS:
-                order = np.random.Generator(np.random.Philox(np.random.SeedSequence([0, epoch]))).permutation(8 * STEPS)
+            if number >= VIEWS:
+                order = np.random.Generator(np.random.Philox(np.random.SeedSequence([0, number])))
+                order = order.permutation(8 * STEPS)
             for step in range(STEPS):
                 rows = order[8 * step : 8 * step + 8]
                 yield images[rows], labels[rows]
@@ -148,6 +150,56 @@ def test_cached_maps_below_open_layers_train_them_as_the_images_do(tmp_path):
         assert any((one != other).any() for one, other in pairs) == changed, layer
     # Both views of phase 2 and the validation; the map is larger than the labels.
     assert sorted(np.load(file).ndim for file in tmp_path.glob("*.npy")) == [2, 2, 2, 4, 4, 4]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A phase of the head and one of the last layers, on features of the same views."""
+    folder = tmp_path_factory.mktemp("shared")
+    CALLS.clear()
+    model, history = fit(folder / "run", cache_in(folder / "features", dtype="float32"), (*HEAD, *TOPS))
+    return model.get_weights(), history, folder, list(CALLS)
+
+
+def test_one_pass_serves_both_phases(tmp_path, shared):
+    weights, history, folder, calls = shared
+    # A generator may have begun the epoch after the one it was asked for.
+    assert calls in ([0, 1], [0, 1, 2])
+    slow = fit(tmp_path / "slow", None, (*HEAD, *TOPS), train=lambda first: train_of_views(first, HEAD[0].epochs))
+    assert_equal_but_for_rounding(*slow, weights, history)
+    # Features of both phases and labels, of both views and the validation.
+    assert sorted(np.load(file).ndim for file in (folder / "features").glob("*.npy")) == [2] * 6 + [4] * 3
+
+
+# Two phases of five epochs of 4 batches each.
+@pytest.mark.parametrize(("batch", "keep"), [(3, True), (3, False), (26, True), (26, False)])
+def test_a_shared_pass_is_killed_and_resumed_bit_for_bit(tmp_path, shared, batch, keep):
+    folder = shared[2] / "features" if keep else tmp_path / "features"
+    cache = cache_in(folder, dtype="float32")
+    with pytest.raises(Killed):
+        fit(tmp_path / "run", cache, (*HEAD, *TOPS), callbacks=[KillAt(batch)])
+    if not keep:
+        for file in folder.glob("*.npy"):
+            file.unlink()
+    model, history = fit(tmp_path / "run", cache, (*HEAD, *TOPS))
+    for there, here in zip(shared[0], model.get_weights(), strict=True):
+        np.testing.assert_array_equal(there, here)
+    assert history.to_dict("list") == shared[1].to_dict("list")
+
+
+def test_without_room_for_both_each_phase_sees_to_itself(tmp_path, shared, monkeypatch):
+    asked = []
+
+    def room(needed, **_):
+        asked.append(needed)
+        return len(asked) > 1
+
+    monkeypatch.setattr(frozen_module, "make_room", room)
+    CALLS.clear()
+    model, history = fit(tmp_path / "run", cache_in(tmp_path, dtype="float32"), (*HEAD, *TOPS))
+    assert asked[0] == asked[1] + asked[2] and len(asked) == 3
+    assert CALLS.count(0) == 2
+    assert_equal_but_for_rounding(model, history, *shared[:2])
 
 
 def test_float16_features_stay_within_a_thousandth_of_the_loss(tmp_path, uncached):
