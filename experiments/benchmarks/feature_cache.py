@@ -1,6 +1,8 @@
 """How much time cached features save: an epoch of phase 1, and a whole run against the notebook's single phase.
 
     python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER [--name pbc64]
+    python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER --name pbc64_1200 \
+        --train-images 1200 --val-images 600 --head-epochs 20 --fine-epochs 8 --fine-rate 1e-4 --fine-schedule cosine
     python experiments/benchmarks/feature_cache.py --weights FOLDER                               # the sample
     python experiments/benchmarks/feature_cache.py --data bloodmnist.npz --weights FOLDER --name epochs \
         --train-images 2000 --val-images 500 --views 1 --fine-epochs 0 --notebook-epochs 0       # epochs alone
@@ -15,7 +17,7 @@ Three ways to train the same ensemble on the same images, one after the other in
 - two phases, cached: the same, with the backbones computed for `--views` views.
 
 Both two-phase runs then open the last 50 layers for `--fine-epochs` at `--fine-rate`, batch normalisation frozen; the
-cached one computes what lies below them for `--fine-views` views. They take batches of `--batch` images, the notebook
+cached one keeps what lies below them of `--fine-views` views, from the same pass where the head has these too. They take batches of `--batch` images, the notebook
 its own of `--notebook-batch`. The clock begins
 before the data set is made and ends with the last epoch; checkpoints, history and validation are part of it, building
 the model is not. `cpu_s` are the processor seconds of an epoch, which a busy machine changes less. Writes
@@ -69,6 +71,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--head-rate", type=float, default=1e-4, help="learning rate of the head")
     parser.add_argument("--fine-epochs", type=int, default=3)
     parser.add_argument("--fine-rate", type=float, default=3e-5, help="learning rate of the last 50 layers")
+    parser.add_argument("--fine-schedule", default="constant", help="of that rate, over the phase: constant or cosine")
     parser.add_argument("--fine-views", type=int, default=2, help="of what lies below them; 0 keeps none")
     parser.add_argument("--notebook-epochs", type=int, default=15, help="0 leaves the notebook out")
     parser.add_argument("--views", type=int, default=2)
@@ -236,6 +239,7 @@ def two_phases(model, manifest, parts, pixels, options, clock: Clock, cached: bo
         layers="top:50",
         epochs=options.fine_epochs if whole else 0,
         learning_rate=options.fine_rate,
+        schedule=options.fine_schedule,
         feature_views=options.fine_views if cached else 0,
     )
     recipe = Recipe(
@@ -293,6 +297,7 @@ def summary(frame: pd.DataFrame, options: argparse.Namespace, parts) -> dict:
         "fine_views": options.fine_views,
         "head_rate": options.head_rate,
         "fine_rate": options.fine_rate,
+        "fine_schedule": options.fine_schedule,
         "head_epochs": options.head_epochs,
         "fine_epochs": options.fine_epochs,
         "seed": options.seed,
