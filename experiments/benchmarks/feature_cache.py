@@ -17,8 +17,8 @@ Three ways to train the same ensemble on the same images, one after the other in
 - two phases, cached: the same, with the backbones computed for `--views` views.
 
 Both two-phase runs then open the last 50 layers for `--fine-epochs` at `--fine-rate`, batch normalisation frozen; the
-cached one keeps what lies below them of `--fine-views` views, from the same pass where the head has these too. They take batches of `--batch` images, the notebook
-its own of `--notebook-batch`. The clock begins
+cached one keeps what lies below them of `--fine-views` views, recorded in the pass of the first phase. They take
+batches of `--batch` images, the notebook its own of `--notebook-batch`. The clock begins
 before the data set is made and ends with the last epoch; checkpoints, history and validation are part of it, building
 the model is not. `cpu_s` are the processor seconds of an epoch, which a busy machine changes less. Writes
 experiments/results/benchmarks/feature_cache_<name>.csv (a row an epoch and run; with `_seed<N>` in its name where

@@ -39,14 +39,16 @@ def main(arguments: list[str] | None = None):
 
     import pandas as pd
 
+    from leukemia_tf.files import atomic_path
+
     rows = []
     for layers in options.layers.split(","):
         rows.append(measure(layers, options))
         print(rows[-1], flush=True)
-    frame = pd.DataFrame(rows)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(options.output, index=False, float_format="%.4g", lineterminator="\n")
-    return frame
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(options.output) as temporary:
+            pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4g", lineterminator="\n")
+    return pd.DataFrame(rows)
 
 
 def measure(layers: str, options: argparse.Namespace) -> dict:

@@ -31,6 +31,8 @@ import time
 import numpy as np
 import pandas as pd
 
+from leukemia_tf.files import atomic_path
+
 RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 MODELS = {
     "efficientnetb0": ("transfer", {"backbone": "efficientnetb0", "two_class_units": 1}, 64),
@@ -56,20 +58,26 @@ def main(arguments: list[str] | None = None) -> int:
     if options.case:
         print(json.dumps(measure(json.loads(options.case))))
         return 0
-    rows = []
+    rows: list[dict] = []
     for name, layers in itertools.product(options.models.split(","), options.layers.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             rows += measure_cases(name, layers, options, pathlib.Path(folder))
+        write(rows, options.output)  # after each, since a machine with a GPU may be lent for minutes
+    return int(any("error" in row for row in rows))
+
+
+def write(rows: list[dict], path: pathlib.Path) -> None:
+    """The table of what was measured so far, with each speed relative to float32 without XLA."""
     frame = pd.DataFrame(rows)
     if "images_per_s" in frame:
         plain = frame[(frame["xla"] == "no") & (frame["precision"] == "float32")]
         plain = plain.set_index(["backbones", "layers"])["images_per_s"].to_dict()
         pairs = zip(frame["backbones"], frame["layers"])
         frame["to_plain"] = frame["images_per_s"] / [plain.get(pair, np.nan) for pair in pairs]
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(options.output, index=False, float_format="%.4g", lineterminator="\n")
-    print(frame.to_string())
-    return int("error" in frame and frame["error"].notna().any())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.4g", lineterminator="\n")
+    print(frame.to_string(), flush=True)
 
 
 def measure_cases(name: str, layers: str, options: argparse.Namespace, folder: pathlib.Path) -> list[dict]:
