@@ -161,6 +161,7 @@ def tables() -> dict[str, str]:
         ("inference_folder", folder_rows),
         ("start", start_rows),
         ("train_step_calls", call_rows),
+        ("train_step_gpu", gpu_rows),
         ("first_step", first_step_rows),
         ("feed", feed_rows),
     ):
@@ -252,6 +253,22 @@ def call_rows(calls: pd.DataFrame) -> pd.DataFrame:
         {
             "what (steps a call)": calls["what"],
             "speed in processor time, relative to a call a step": ratio(calls["to_plain_cpu"]),
+        }
+    )
+
+
+def gpu_rows(steps: pd.DataFrame) -> pd.DataFrame:
+    """Images a second on a GPU, by backend and precision."""
+    return pd.DataFrame(
+        {
+            "backbones": steps["backbones"].str.replace("+", ", "),
+            "open": steps["layers"],
+            "Keras on": steps["version"],
+            "XLA": steps["xla"],
+            "precision": steps["precision"],
+            "batch": steps["batch"],
+            "images a second": [f"{rate:,.0f}" for rate in steps["images_per_s"]],
+            "float32 without XLA = 1": ratio(steps["to_plain"]),
         }
     )
 

@@ -13,9 +13,9 @@ PARALLEL_CALLS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity"
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The same elements, two of them ready in advance, with numbers of parallel calls that stay as they were given.
 
-    TensorFlow 2.21 looks how a pipeline runs in steps that double from milliseconds to a minute, and an iterator cannot
-    be taken down before the present one is over: at the end of a phase of ten seconds a training stands still for
-    eight more. What tuning would find, one batch a processor, is known.
+    TensorFlow 2.21 looks how a pipeline runs in periods that double from milliseconds to a minute, and an iterator
+    cannot be taken down before the present one is over: one that lived for three seconds took two to end, and a
+    training stood still for up to eight at the end of a phase. What tuning would find, one batch a processor, is known.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
