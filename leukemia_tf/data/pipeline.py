@@ -70,7 +70,7 @@ def make_pipeline(
             with :func:`leukemia_tf.data.load_pixels`.
         known: what else is known of each image under each of the policy's ``views``, name -> float32 ``[N, views,
             ...]``, when training. Batches are then ``({"image": images, name: values, ...}, labels)``.
-        num_parallel_calls: batches prepared at a time; None is one for each processor.
+        num_parallel_calls: batches prepared at a time; None is one for each processor, up to 16.
 
     Returns:
         A dataset with known cardinality. The batch dimension is static when ``training``.

@@ -6,8 +6,10 @@ import os
 
 import tensorflow as tf
 
-PARALLEL_CALLS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-"""Batches that a pipeline prepares at a time: one for each processor that this process may use."""
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+PARALLEL_CALLS = min(_CORES, 16)
+"""Batches that a pipeline prepares at a time: one for each processor that this process may use. As many wait in memory,
+40 MB each of 64 images at 224 pixels, so there is an end to it."""
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

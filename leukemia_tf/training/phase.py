@@ -56,7 +56,8 @@ class Phase:
         feature_views: keep the features of so many augmented views of each image, where `fit_phases` has a
             `feature_cache`, and train on them; 0 computes them anew each epoch. None leaves it to the cache for
             ``"head"``, and is 0 for ``"top:N"``, whose features are maps: up to a hundred times as large, and few views
-            cost a large open part more than a head.
+            cost a large open part more than a head. Right after a phase of the head that keeps features too, both come
+            from one pass.
         from_best: begin with the best weights of the phases before, not with the last ones.
 
     Raises:
