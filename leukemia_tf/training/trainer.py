@@ -158,6 +158,8 @@ def fit_phases(
                 load_state(state_path, model)
             if phase.from_best:
                 best.restore(student)
+        # What opens now is still what it was when the best weights were written, and will not be for long.
+        best.cover(student, live)
         # ---- what is fitted: the model, or where something is frozen a model of its layers ---------------------------
         before = sum(earlier.epochs for earlier in phases[:number])
         fitted, batches, validation, features = model, train, val, None

@@ -298,6 +298,25 @@ def test_the_best_checkpoint_holds_the_whole_model(tmp_path, cached):
     assert loaded.evaluate(val_of_20(), verbose=0) == pytest.approx(best, rel=1e-3)
 
 
+@pytest.mark.parametrize("from_best", [True, False])
+@pytest.mark.parametrize("views", [0, 2])
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_later_phase_that_is_worse_leaves_nothing_in_the_best_model(tmp_path, from_best, views, killed):
+    """The best weights of a phase of the head belong to the backbone as it was then."""
+    spoil = Phase("fine", layers="top:3", epochs=3, learning_rate=10.0, feature_views=views, from_best=from_best)
+    head = Phase("head", layers="head", epochs=4, learning_rate=1e-2)
+    run = tmp_path / "run"
+    if killed:
+        with pytest.raises(Killed):
+            fit(run, cache_in(tmp_path, dtype="float32"), [head, spoil], callbacks=[KillAt(4 * STEPS + STEPS + 2)])
+    model, history = fit(run, cache_in(tmp_path, dtype="float32"), [head, spoil])
+    best = history["val_loss"].min()
+    assert history["val_loss"][4:].min() > 2 * best
+    for found in (model, keras.models.load_model(run / "checkpoints" / "best.keras")):
+        found.compile(loss="binary_crossentropy")
+        assert found.evaluate(val_of_20(), verbose=0) == pytest.approx(best, rel=1e-4)
+
+
 def test_other_weights_or_images_have_other_files(tmp_path, cached):
     shutil.copytree(cached[2] / "features", tmp_path, dirs_exist_ok=True)
     phases = [Phase("head", layers="head", epochs=3)]

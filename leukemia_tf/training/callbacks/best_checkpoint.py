@@ -32,6 +32,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     With `live` set, an epoch that may take less than a second is not held up by writing a hundred million frozen
     weights: the live ones go into a small ``.npz`` beside the file, until `write` or a better epoch with all weights.
+    Before others can change, `cover` has to be called.
 
     Args:
         path: a name that ends in ``.keras``; `restore` and `leukemia_tf.models.load_model` read it.
@@ -88,6 +89,26 @@ class BestCheckpoint(keras.callbacks.Callback):
         facts, small = self._found()
         if small:
             self._write_whole(model, facts)
+
+    def cover(self, model: keras.Model, live: Iterable[int]) -> None:
+        """Make the file whole if the best weights lie in the small one and that lacks some of those that go live now.
+
+        Args:
+            model: has, but for what the small file holds, the weights that training began with. It stays as it is.
+            live: indices into ``model.weights``.
+        """
+        facts, small = self._found()
+        if not small:
+            return
+        with np.load(self._small, allow_pickle=False) as file:
+            held = {int(name) for name in set(file.files) - {"best"}}
+        if held >= set(live):
+            return
+        now = {index: keras.ops.convert_to_numpy(model.weights[index]) for index in held}
+        self.restore(model)
+        self._write_whole(model, facts)
+        for index, array in now.items():
+            model.weights[index].assign(array)
 
     def restore(self, model: keras.Model) -> None:
         """Load the best weights into `model`, and leave its optimizer as it is.
