@@ -298,9 +298,9 @@ def test_the_best_checkpoint_holds_the_whole_model(tmp_path, cached):
     assert loaded.evaluate(val_of_20(), verbose=0) == pytest.approx(best, rel=1e-3)
 
 
-@pytest.mark.parametrize("from_best", [True, False])
-@pytest.mark.parametrize("views", [0, 2])
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize(
+    ("from_best", "views", "killed"), [(True, 0, False), (True, 2, True), (False, 2, False), (False, 0, True)]
+)
 def test_a_later_phase_that_is_worse_leaves_nothing_in_the_best_model(tmp_path, from_best, views, killed):
     """The best weights of a phase of the head belong to the backbone as it was then."""
     spoil = Phase("fine", layers="top:3", epochs=3, learning_rate=10.0, feature_views=views, from_best=from_best)
