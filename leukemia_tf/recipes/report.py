@@ -122,10 +122,10 @@ def _inputs(run: Run, external: list[str] | None = None) -> tuple[dict[str, Any]
         "agreement": run.agreement,
         "checklist": facts["checklists"],
     }
-    return page, facts, {"history": _history(run.path / "history.csv")}
+    return page, facts, {"history": read_history(run.path / "history.csv")}
 
 
-def _history(file: pathlib.Path) -> pd.DataFrame | None:
+def read_history(file: pathlib.Path) -> pd.DataFrame | None:
     """One row an epoch; None of a model that has none, or of a training whose budget ended before the first."""
     try:
         return pd.read_csv(file)

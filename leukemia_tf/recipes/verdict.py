@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from leukemia_tf.data.balance import label_indices
 from leukemia_tf.evaluation.metrics import LEAKY_SPLIT
 from leukemia_tf.evaluation.verdict_files import VIEWS, VIEWS_VALIDATION, write_decision, write_verdict_files
 from leukemia_tf.recipes.grouping import group_columns
-from leukemia_tf.recipes.report import write_gallery
+from leukemia_tf.recipes.report import read_history, write_gallery
 from leukemia_tf.recipes.scoring import DETECTOR, Scorer
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def write_verdict(
 
     groups = {split: group_columns(rules, parts[split]) for split in ("val", "test")}
     probabilities, scores = scorer(parts["val"], pixels["val"])
+    check_kept(run, label_indices(parts["val"], manifest.classes), probabilities)
     decision = write_decision(
         run.path,
         parts["val"],
@@ -83,6 +85,32 @@ def write_verdict(
         stamp=LEAKY_SPLIT if run.info.get("leakage") else "",
     )
     write_gallery(run, frame, pixels["test"])
+
+
+def check_kept(run: Run, labels: np.ndarray, probabilities: np.ndarray) -> None:
+    """Warn if a network is not as accurate on the validation images as in the epoch that its weights are of.
+
+    Whatever lies between the two, from checkpoints to cached features, would otherwise go wrong without a sound. Two
+    points and two images may differ: features are kept in float16, and a training may be in mixed precision.
+
+    Args:
+        run: a run; without a history (an estimator of scikit-learn) there is nothing to compare with.
+        labels: index of each image's class, int64 [N].
+        probabilities: float32 [N, C] or [N, 1].
+    """
+    history = read_history(run.path / "history.csv")
+    monitor, mode = run.recipe.monitor, run.recipe.mode
+    if history is None or not {monitor, "val_accuracy"} <= {*history} or history[monitor].isna().all():
+        return
+    best = history.loc[history[monitor].idxmin() if mode == "min" else history[monitor].idxmax()]
+    chosen = probabilities.argmax(axis=1) if probabilities.shape[1] > 1 else probabilities[:, 0] > 0.5
+    accuracy = float(np.mean(chosen == labels))
+    if abs(accuracy - best["val_accuracy"]) > 0.02 + 2 / len(labels):
+        log.warning(
+            "the model's accuracy on the validation images is %.3f, and in the epoch that was kept (%s, %d) it was "
+            "%.3f: this is not the model that training chose; do not use it, and report it",
+            accuracy, best["phase"], best["epoch"], best["val_accuracy"],
+        )  # fmt: skip
 
 
 def _views(scorer: Scorer, tta: str, table: pd.DataFrame, pixels: np.ndarray):
