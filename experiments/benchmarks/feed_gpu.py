@@ -5,7 +5,7 @@
 Trains through ``fit`` from two sources: batches that are ready in memory, as fast as the GPU takes them (the copy to
 the GPU included), and the pipeline as training has it (uint8 pixels in memory, augmentation in batches on the cores
 that this process may use). The share of the time in which the GPU is busy is the speed of the second relative to the
-first. Epochs in turn. Any backend of Keras; the pipeline needs TensorFlow, for a CPU. `feed.py` simulates other GPUs.
+first. Epochs in turn. Keras on JAX or PyTorch; the pipeline needs TensorFlow, for a CPU. `feed.py` simulates GPUs.
 
 Writes experiments/results/benchmarks/feed_gpu.csv: layers that are open; precision; policy; batch; cores;
 images_per_s_ready and images_per_s (medians of the epochs); busy, lowest and highest (of the epochs in turn); device.

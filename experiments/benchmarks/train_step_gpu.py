@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, layers in itertools.product(options.models.split(","), options.layers.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             rows += measure_cases(name, layers, options, pathlib.Path(folder))
-        write(rows, options.output)  # after each, since a machine with a GPU may be lent for minutes
+        write(rows, options.output)  # after each, so that what ends the run early loses little
     return int(any("error" in row for row in rows))
 
 
